@@ -1,0 +1,210 @@
+//! ARP (RFC 826): what a frame asks, the answer to it, and announcements (RFC 5227).
+
+use network_types::{
+    arp::ArpHdr,
+    eth::{EthHdr, EtherType},
+};
+
+use crate::frame::Frame;
+
+/// Length of an Ethernet frame with an ARP packet for IPv4, unpadded.
+pub const FRAME_LEN: usize = EthHdr::LEN + ArpHdr::LEN;
+/// The Ethernet broadcast address.
+pub const BROADCAST: [u8; 6] = [0xff; 6];
+
+const HARDWARE_ETHERNET: [u8; 2] = [0x00, 0x01];
+const PROTOCOL_IPV4: [u8; 2] = [0x08, 0x00];
+const OPERATION_REQUEST: [u8; 2] = [0x00, 0x01];
+const OPERATION_REPLY: [u8; 2] = [0x00, 0x02];
+
+/// An ARP packet, read.
+///
+/// ```text
+///  0                   1                   2                   3
+///  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+/// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+/// |   hardware type 1 (Ethernet)  |   protocol type 0x0800 (IPv4) |
+/// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+/// | hw length 6   | proto length 4|  operation: 1 request 2 reply |
+/// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+/// |  sender hardware address (SHA, 6) ...         | SPA (4) ...   |
+/// |  target hardware address (THA, 6) ...         | TPA (4)       |
+/// +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arp {
+    /// Ethernet destination of the frame.
+    pub destination: [u8; 6],
+    /// Sender hardware address.
+    pub sender_mac: [u8; 6],
+    /// Sender protocol address.
+    pub sender: [u8; 4],
+    /// Target protocol address.
+    pub target: [u8; 4],
+    /// What the packet is for.
+    pub kind: Kind,
+}
+
+/// What an ARP packet is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// "Who has the target address?", probes (sender 0.0.0.0) included.
+    Question,
+    /// "The sender address is at the sender's MAC": sender and target address are the same
+    /// (RFC 5227 announcement, gratuitous ARP). Never answered, never dropped.
+    Announcement,
+    /// A reply to somebody.
+    Reply,
+}
+
+/// Reads an untagged Ethernet/IPv4 ARP packet; `None` for anything else.
+#[inline(always)]
+pub fn read<F: Frame + ?Sized>(frame: &F) -> Option<Arp> {
+    let ethernet = frame.load::<EthHdr>(0)?;
+    if ethernet.ether_type != u16::from(EtherType::Arp) {
+        return None;
+    }
+    let arp = frame.load::<ArpHdr>(EthHdr::LEN)?;
+    let [h0, h1] = arp.htype;
+    let [p0, p1] = arp.ptype;
+    let [o0, o1] = arp.oper;
+    let shape = [h0, h1, p0, p1, arp.hlen, arp.plen];
+    let expected = {
+        let [h0, h1] = HARDWARE_ETHERNET;
+        let [p0, p1] = PROTOCOL_IPV4;
+        [h0, h1, p0, p1, 6, 4]
+    };
+    if shape != expected {
+        return None;
+    }
+    let kind = match u16::from_be_bytes([o0, o1]) {
+        _ if u32::from_ne_bytes(arp.spa) == u32::from_ne_bytes(arp.tpa) => Kind::Announcement,
+        1 => Kind::Question,
+        2 => Kind::Reply,
+        _ => return None,
+    };
+    Some(Arp {
+        destination: ethernet.dst_addr,
+        sender_mac: arp.sha,
+        sender: arp.spa,
+        target: arp.tpa,
+        kind,
+    })
+}
+
+/// A whole ARP frame.
+#[repr(C, packed)]
+#[derive(Clone, Copy)]
+pub struct ArpFrame {
+    /// Ethernet header.
+    pub ethernet: EthHdr,
+    /// ARP packet.
+    pub arp: ArpHdr,
+}
+
+impl ArpFrame {
+    /// The frame's bytes.
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; FRAME_LEN] {
+        // SAFETY: a packed struct of byte arrays and one u16: no padding, every bit a byte.
+        unsafe { core::mem::transmute(self) }
+    }
+}
+
+/// The answer "the target you asked for is at `mac`". Ethernet source is the same `mac`.
+#[inline(always)]
+#[must_use]
+pub fn answer(question: &Arp, mac: [u8; 6]) -> ArpFrame {
+    ArpFrame {
+        ethernet: EthHdr {
+            dst_addr: question.sender_mac,
+            src_addr: mac,
+            ether_type: EtherType::Arp.into(),
+        },
+        arp: ArpHdr {
+            htype: HARDWARE_ETHERNET,
+            ptype: PROTOCOL_IPV4,
+            hlen: 6,
+            plen: 4,
+            oper: OPERATION_REPLY,
+            sha: mac,
+            spa: question.target,
+            tha: question.sender_mac,
+            tpa: question.sender,
+        },
+    }
+}
+
+/// A gratuitous ARP: a broadcast request with sender and target address `address`
+/// (RFC 9568 6.4.1, errata 7947 and 7949: the target hardware address is the router's).
+#[must_use]
+pub fn announcement(address: [u8; 4], mac: [u8; 6]) -> ArpFrame {
+    ArpFrame {
+        ethernet: EthHdr {
+            dst_addr: BROADCAST,
+            src_addr: mac,
+            ether_type: EtherType::Arp.into(),
+        },
+        arp: ArpHdr {
+            htype: HARDWARE_ETHERNET,
+            ptype: PROTOCOL_IPV4,
+            hlen: 6,
+            plen: 4,
+            oper: OPERATION_REQUEST,
+            sha: mac,
+            spa: address,
+            tha: mac,
+            tpa: address,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+    const PEER: [u8; 6] = [2, 0, 0, 0, 0, 9];
+    const VIP: [u8; 4] = [10, 0, 0, 1];
+
+    fn question(sender: [u8; 4]) -> [u8; FRAME_LEN] {
+        let mut frame = announcement(VIP, PEER);
+        frame.arp.spa = sender;
+        frame.arp.tha = [0; 6];
+        frame.to_bytes()
+    }
+
+    #[test]
+    fn a_question_is_answered_to_its_sender() {
+        let asked = read(question([10, 0, 0, 9]).as_slice()).unwrap();
+        assert_eq!(asked.kind, Kind::Question);
+        let bytes = answer(&asked, MAC).to_bytes();
+        assert_eq!(bytes[..6], PEER);
+        let answered = read(bytes.as_slice()).unwrap();
+        assert_eq!(answered.kind, Kind::Reply);
+        assert_eq!((answered.sender, answered.sender_mac), (VIP, MAC));
+        assert_eq!(answered.target, [10, 0, 0, 9]);
+    }
+
+    #[test]
+    fn a_probe_is_a_question_and_an_announcement_is_not() {
+        assert_eq!(
+            read(question([0; 4]).as_slice()).unwrap().kind,
+            Kind::Question
+        );
+        let announced = announcement(VIP, MAC).to_bytes();
+        assert_eq!(read(announced.as_slice()).unwrap().kind, Kind::Announcement);
+        assert_eq!(announced[..6], BROADCAST);
+    }
+
+    #[test]
+    fn other_shapes_are_nobodys() {
+        let whole = question([10, 0, 0, 9]);
+        for (offset, value) in [(12, 0x81), (14, 9), (16, 9), (18, 8), (19, 16), (21, 9)] {
+            let mut frame = whole;
+            frame[offset] = value;
+            assert_eq!(read(frame.as_slice()), None, "byte {offset} = {value}");
+        }
+        assert_eq!(read(&whole[..FRAME_LEN - 1]), None);
+    }
+}

@@ -1,0 +1,222 @@
+//! BACKUP (RFC 9568 section 6.4.2): wait for silence, and make sure it was listened to.
+
+use super::{Action, Actions, Cause, Election, Role, Settings, State, master::Master};
+use crate::{
+    slot::Heard,
+    timers,
+    vrrp::{PRIORITY_OWNER, PRIORITY_RESIGN},
+};
+
+/// The timers of a backup.
+#[derive(Clone, Debug)]
+pub(super) struct Backup {
+    /// When the Master_Down timer was last restarted.
+    reference_ns: u64,
+    /// Master_Adver_Interval: learned from the master, our own until then.
+    master_interval_ns: u64,
+    /// Priority of the advert behind `reference_ns`; `None` where nobody was heard yet.
+    master_priority: Option<u8>,
+    /// Overrides the Master_Down deadline: we noticed it late and listen once more.
+    listen_until_ns: Option<u64>,
+    preemption: Preemption,
+}
+
+/// Where `preempt_delay` stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Preemption {
+    /// No lower-priority master heard.
+    Idle,
+    /// Lower-priority adverts hold us down until then.
+    Waiting(u64),
+    /// The delay ran out.
+    Over,
+}
+
+impl Backup {
+    /// A backup that has heard nobody yet.
+    pub(super) const fn listening(now_ns: u64, interval_ns: u64) -> Self {
+        Self {
+            reference_ns: now_ns,
+            master_interval_ns: interval_ns,
+            master_priority: None,
+            listen_until_ns: None,
+            preemption: Preemption::Idle,
+        }
+    }
+
+    /// A former master that yields to the advert it has just heard.
+    pub(super) const fn yielding(heard: &Heard) -> Self {
+        Self {
+            reference_ns: heard.seen_ns,
+            master_interval_ns: timers::interval_ns(heard.master.interval_cs),
+            master_priority: Some(heard.master.priority),
+            listen_until_ns: None,
+            preemption: Preemption::Idle,
+        }
+    }
+
+    /// A former master that overslept: one interval to hear who took over.
+    pub(super) const fn overslept(now_ns: u64, interval_ns: u64) -> Self {
+        let mut backup = Self::listening(now_ns, interval_ns);
+        backup.listen_until_ns = Some(now_ns + interval_ns);
+        backup
+    }
+
+    /// The floor to publish: at or above it, adverts hold us down.
+    pub(super) const fn floor(&self, priority: u8, settings: &Settings) -> u8 {
+        floor_of(
+            priority,
+            settings,
+            matches!(self.preemption, Preemption::Over),
+        )
+    }
+
+    /// Takes note of the master's last advert.
+    fn accept(&mut self, now_ns: u64, heard: &Heard, own_priority: u8, settings: &Settings) {
+        self.reference_ns = heard.seen_ns;
+        self.listen_until_ns = None;
+        if heard.master.interval_cs != 0 {
+            self.master_interval_ns = timers::interval_ns(heard.master.interval_cs);
+        }
+        self.master_priority = Some(heard.master.priority);
+        self.weigh_preemption(now_ns, own_priority, settings);
+    }
+
+    /// `preempt_delay` starts with the first lower-priority advert and ends with a higher one.
+    pub(super) fn weigh_preemption(&mut self, now_ns: u64, own: u8, settings: &Settings) {
+        let lower = self.master_priority.is_some_and(|master| master < own);
+        self.preemption = match (self.preemption, lower) {
+            (_, false) => Preemption::Idle,
+            (Preemption::Idle, true) if settings.preempt_delay_ns > 0 => {
+                Preemption::Waiting(now_ns + settings.preempt_delay_ns)
+            }
+            (Preemption::Idle, true) => Preemption::Over,
+            (unchanged, true) => unchanged,
+        };
+    }
+
+    fn resigned(&self) -> bool {
+        self.master_priority == Some(PRIORITY_RESIGN)
+    }
+}
+
+/// 1 = every non-zero advert holds us down.
+pub(super) const fn floor_of(priority: u8, settings: &Settings, delay_over: bool) -> u8 {
+    let preempts = settings.preempt && (settings.preempt_delay_ns == 0 || delay_over);
+    if priority == PRIORITY_OWNER || preempts {
+        priority
+    } else {
+        1
+    }
+}
+
+impl Election {
+    /// When the Master_Down timer, or the preempt delay, runs out.
+    pub(super) fn backup_deadline(&self, backup: &Backup) -> u64 {
+        let down = self.master_down_deadline(backup);
+        match backup.preemption {
+            Preemption::Waiting(until) => down.min(until),
+            Preemption::Idle | Preemption::Over => down,
+        }
+    }
+
+    fn master_down_deadline(&self, backup: &Backup) -> u64 {
+        if let Some(until) = backup.listen_until_ns {
+            return until;
+        }
+        let priority = self.standing.priority;
+        let interval = backup.master_interval_ns;
+        backup.reference_ns
+            + if backup.resigned() {
+                timers::skew_time(priority, interval)
+            } else {
+                timers::master_down_interval(priority, interval, self.settings.down_timer_adverts)
+            }
+    }
+
+    pub(super) fn look_as_backup(&mut self, now_ns: u64, heard: &Heard, actions: &mut Actions) {
+        let priority = self.standing.priority;
+        let settings = self.settings;
+        let Role::Backup(backup) = &mut self.role else {
+            return;
+        };
+        if heard.seen_ns > backup.reference_ns {
+            backup.accept(now_ns, heard, priority, &settings);
+        }
+        if let Preemption::Waiting(until) = backup.preemption
+            && until <= now_ns
+        {
+            backup.preemption = Preemption::Over;
+        }
+        let floor = backup.floor(priority, &settings);
+        if floor != self.standing.floor {
+            self.standing.floor = floor;
+            actions.push(Action::Publish(self.standing));
+        }
+        self.take_over_if_silent(now_ns, actions);
+    }
+
+    /// Silence must be listened to: a deadline noticed late (a stopped process, a stunned machine)
+    /// says little about the time in between, so one more interval is spent listening.
+    fn take_over_if_silent(&mut self, now_ns: u64, actions: &mut Actions) {
+        let Role::Backup(backup) = &self.role else {
+            return;
+        };
+        let deadline = self.master_down_deadline(backup);
+        let Some(late) = now_ns.checked_sub(deadline) else {
+            return;
+        };
+        let interval = backup.master_interval_ns;
+        let resigned = backup.resigned();
+        let tolerated = if backup.listen_until_ns.is_some() {
+            interval
+        } else {
+            interval / 2
+        };
+        if late > tolerated {
+            if let Role::Backup(backup) = &mut self.role {
+                backup.listen_until_ns = Some(now_ns + interval);
+            }
+            return;
+        }
+        let cause = if resigned {
+            Cause::MasterResigned
+        } else {
+            Cause::MasterTimeout
+        };
+        self.promote(now_ns, cause, actions);
+    }
+
+    /// RFC 9568 6.4.2: advert first. The lease and the announcements follow once the addresses are
+    /// on the interface ([`super::Event::Settled`]); until then packets to them are dropped.
+    pub(super) fn promote(&mut self, now_ns: u64, cause: Cause, actions: &mut Actions) {
+        self.standing.epoch += 1;
+        self.standing.floor = self.resting_floor();
+        let epoch = self.standing.epoch;
+        self.role = Role::Master(Master::new(now_ns, cause, &self.settings));
+        actions.push(Action::Publish(self.standing));
+        actions.push(Action::Advertise {
+            priority: self.standing.priority,
+        });
+        actions.push(Action::AddAddresses { epoch });
+    }
+
+    pub(super) fn yield_to(&mut self, heard: &Heard, actions: &mut Actions) {
+        actions.push(Action::Lease(0));
+        let mut backup = Backup::yielding(heard);
+        backup.weigh_preemption(heard.seen_ns, self.standing.priority, &self.settings);
+        self.become_backup(backup, actions);
+        actions.push(Action::RemoveAddresses);
+        actions.push(Action::Entered(State::Backup, Cause::Beaten));
+    }
+
+    pub(super) fn oversleep(&mut self, now_ns: u64, actions: &mut Actions) {
+        actions.push(Action::Lease(0));
+        self.become_backup(
+            Backup::overslept(now_ns, self.settings.interval_ns),
+            actions,
+        );
+        actions.push(Action::RemoveAddresses);
+        actions.push(Action::Entered(State::Backup, Cause::Overslept));
+    }
+}

@@ -1,0 +1,240 @@
+//! MASTER (RFC 9568 section 6.4.3): advertise, vouch for the kernel's answers, re-assert, yield.
+
+use super::{Action, Actions, Cause, Election, Role, Settings, State};
+use crate::{
+    slot::{self, Heard},
+    timers,
+    vrrp::PRIORITY_RESIGN,
+};
+
+/// Re-assertions against losing adverts come no faster than this, or than the interval if that is
+/// shorter: a flood must not be amplified.
+const REASSERT_GAP_NS: u64 = 10 * timers::NS_PER_MS;
+
+/// The timers of a master.
+#[derive(Clone, Debug)]
+pub(super) struct Master {
+    /// When this promotion happened.
+    since_ns: u64,
+    /// Why; told to people once the addresses are in place.
+    cause: Cause,
+    /// Adver_Timer.
+    adver_due_ns: u64,
+    /// When the clock was read before the last advert the kernel took; 0 = none yet.
+    advertised_ns: u64,
+    /// Whether the addresses of this epoch are on the interface.
+    settled: bool,
+    /// The latest losing advert that was dealt with.
+    dealt_with_ns: u64,
+    /// When we last re-asserted.
+    reasserted_ns: u64,
+    /// A losing advert waits for its answer until then.
+    reassert_due_ns: Option<u64>,
+    /// The second round of announcements.
+    announce_due_ns: Option<u64>,
+    /// The next refresh.
+    refresh_due_ns: Option<u64>,
+}
+
+impl Master {
+    pub(super) const fn new(now_ns: u64, cause: Cause, settings: &Settings) -> Self {
+        Self {
+            since_ns: now_ns,
+            cause,
+            adver_due_ns: now_ns + settings.interval_ns,
+            advertised_ns: 0,
+            settled: false,
+            dealt_with_ns: now_ns,
+            reasserted_ns: 0,
+            reassert_due_ns: None,
+            announce_due_ns: None,
+            refresh_due_ns: None,
+        }
+    }
+
+    pub(super) fn deadline(&self) -> u64 {
+        [
+            self.reassert_due_ns,
+            self.announce_due_ns,
+            self.refresh_due_ns,
+        ]
+        .into_iter()
+        .flatten()
+        .fold(self.adver_due_ns, u64::min)
+    }
+}
+
+impl Election {
+    pub(super) fn look_as_master(&mut self, now_ns: u64, heard: &Heard, actions: &mut Actions) {
+        if self.is_beaten(heard) {
+            return self.yield_to(heard, actions);
+        }
+        if self.has_overslept(now_ns) {
+            return self.oversleep(now_ns, actions);
+        }
+        self.notice_losing_adverts(now_ns, heard);
+        self.advertise_if_due(now_ns, actions);
+        self.announce_if_due(now_ns, actions);
+    }
+
+    /// The kernel says so, or it has stamped, before it knew that we are MASTER, an advert that
+    /// beats us.
+    fn is_beaten(&self, heard: &Heard) -> bool {
+        let Role::Master(master) = &self.role else {
+            return false;
+        };
+        if heard.beaten == self.standing.epoch {
+            return true;
+        }
+        let Heard {
+            seen_ns,
+            master: facts,
+            ..
+        } = heard;
+        let standing = &self.standing;
+        *seen_ns > master.since_ns
+            && facts.priority != PRIORITY_RESIGN
+            && slot::beats(
+                facts.priority,
+                facts.source,
+                standing.priority,
+                standing.source,
+            )
+    }
+
+    /// Whether we come so late that our own lease has run out: another router may be MASTER by
+    /// now, and a lower-priority one that we do not preempt must be left alone.
+    fn has_overslept(&self, now_ns: u64) -> bool {
+        let Role::Master(master) = &self.role else {
+            return false;
+        };
+        let sleep = self.lease_span().saturating_sub(self.settings.interval_ns);
+        now_ns.saturating_sub(master.adver_due_ns) > sleep
+    }
+
+    /// RFC 9568 6.4.3: a losing advert or a resignation is answered with an advert at once, within
+    /// the rate limit.
+    fn notice_losing_adverts(&mut self, now_ns: u64, heard: &Heard) {
+        let gap = REASSERT_GAP_NS.min(self.settings.interval_ns);
+        let Role::Master(master) = &mut self.role else {
+            return;
+        };
+        let latest = heard.other_ns.max(heard.seen_ns);
+        if latest <= master.dealt_with_ns {
+            return;
+        }
+        master.dealt_with_ns = latest;
+        if master.reassert_due_ns.is_none() {
+            master.reassert_due_ns = Some(now_ns.max(master.reasserted_ns + gap));
+        }
+        let resigns = heard.other_ns == latest && heard.other.priority == PRIORITY_RESIGN;
+        if resigns {
+            // 6.4.3 resets Adver_Timer after answering a priority-0 advert.
+            master.adver_due_ns = master
+                .reassert_due_ns
+                .map_or(master.adver_due_ns, |due| due.min(master.adver_due_ns));
+        }
+    }
+
+    fn advertise_if_due(&mut self, now_ns: u64, actions: &mut Actions) {
+        let interval = self.settings.interval_ns;
+        let priority = self.standing.priority;
+        let repeat = self.settings.announce.lower_prio_repeat;
+        let Role::Master(master) = &mut self.role else {
+            return;
+        };
+        let reassert = master.reassert_due_ns.is_some_and(|due| due <= now_ns);
+        let regular = master.adver_due_ns <= now_ns;
+        if !reassert && !regular {
+            return;
+        }
+        if regular {
+            let next = master.adver_due_ns + interval;
+            master.adver_due_ns = if next > now_ns {
+                next
+            } else {
+                now_ns + interval
+            };
+        }
+        actions.push(Action::Advertise { priority });
+        if reassert {
+            master.reassert_due_ns = None;
+            master.reasserted_ns = now_ns;
+            if master.settled && repeat > 0 {
+                actions.push(Action::Announce { repeat });
+            }
+        }
+    }
+
+    fn announce_if_due(&mut self, now_ns: u64, actions: &mut Actions) {
+        let announce = self.settings.announce;
+        let Role::Master(master) = &mut self.role else {
+            return;
+        };
+        if master.announce_due_ns.is_some_and(|due| due <= now_ns) {
+            master.announce_due_ns = None;
+            actions.push(Action::Announce {
+                repeat: announce.repeat,
+            });
+        }
+        if let Some(due) = master.refresh_due_ns
+            && due <= now_ns
+        {
+            master.refresh_due_ns = Some(now_ns + announce.refresh_ns);
+            actions.push(Action::Announce {
+                repeat: announce.refresh_repeat,
+            });
+        }
+    }
+
+    /// How long an advert vouches for us: not longer than any backup that received it waits.
+    const fn lease_span(&self) -> u64 {
+        let adverts = self.settings.down_timer_adverts;
+        let adverts = if adverts < timers::DOWN_TIMER_ADVERTS {
+            adverts
+        } else {
+            timers::DOWN_TIMER_ADVERTS
+        };
+        adverts as u64 * self.settings.interval_ns
+    }
+
+    pub(super) fn advertised(&mut self, at_ns: u64, actions: &mut Actions) {
+        let span = self.lease_span();
+        let Role::Master(master) = &mut self.role else {
+            return;
+        };
+        master.advertised_ns = at_ns;
+        if master.settled {
+            actions.push(Action::Lease(at_ns + span));
+        }
+    }
+
+    /// The addresses are in place: from now on we answer for them, and say so.
+    pub(super) fn settled(&mut self, now_ns: u64, epoch: u64, actions: &mut Actions) {
+        let span = self.lease_span();
+        let announce = self.settings.announce;
+        let Role::Master(master) = &mut self.role else {
+            return;
+        };
+        if epoch != self.standing.epoch || master.settled {
+            return;
+        }
+        master.settled = true;
+        if announce.delay_ns > 0 {
+            master.announce_due_ns = Some(now_ns + announce.delay_ns);
+        }
+        if announce.refresh_ns > 0 {
+            master.refresh_due_ns = Some(now_ns + announce.refresh_ns);
+        }
+        let cause = master.cause;
+        if master.advertised_ns != 0 {
+            actions.push(Action::Lease(master.advertised_ns + span));
+        }
+        if announce.repeat > 0 {
+            actions.push(Action::Announce {
+                repeat: announce.repeat,
+            });
+        }
+        actions.push(Action::Entered(State::Master, cause));
+    }
+}

@@ -1,0 +1,317 @@
+//! The election of one virtual router (RFC 9568 section 6.4): event and time in, ordered actions
+//! out. No IO, no clock, no allocation.
+//!
+//! ```text
+//!            Startup                 Master_Down, nobody newer heard
+//!   INIT ──────────────► BACKUP ───────────────────────────────────► MASTER
+//!    ▲  ▲                 │ ▲ ▲        beaten / overslept             │ │ │
+//!    │  │  Shutdown       │ │ └──────────────────────────────────────┘ │ │
+//!    │  └─────────────────┘ │ FaultCleared                             │ │
+//!    │                      │                        FaultRaised       │ │
+//!    │                    FAULT ◄──────────────────────────────────────┘ │
+//!    └───────────────────────────────────── Shutdown (priority 0) ────────┘
+//! ```
+//!
+//! Adverts do not arrive here one by one. The kernel stamps them into the [`crate::slot`]; the
+//! machine looks at the slot when the doorbell rings or a deadline falls due ([`Event::Look`]), and
+//! decides from what the slot says and what time it is.
+
+mod actions;
+mod backup;
+mod master;
+#[cfg(test)]
+mod tests;
+
+pub use actions::{Action, Actions, Cause};
+use backup::Backup;
+use master::Master;
+
+use crate::{
+    slot::{Heard, Standing},
+    timers,
+    vrrp::{PRIORITY_OWNER, PRIORITY_RESIGN, Source},
+};
+
+/// How a virtual router is configured. Times in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Advertisement_Interval (`advert_int`).
+    pub interval_ns: u64,
+    /// Preempt_Mode; false for `nopreempt`.
+    pub preempt: bool,
+    /// How long lower-priority adverts still hold us down after the first one (`preempt_delay`).
+    pub preempt_delay_ns: u64,
+    /// Missed adverts that make a master dead (`down_timer_adverts`).
+    pub down_timer_adverts: u8,
+    /// Announcements of every address on promotion and later.
+    pub announce: Announce,
+}
+
+/// When and how often addresses are announced (`garp_*`). Times in nanoseconds, 0 = never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announce {
+    /// Announcements per address at once (`garp_master_repeat`).
+    pub repeat: u32,
+    /// When the second round follows (`garp_master_delay`).
+    pub delay_ns: u64,
+    /// Period of refreshes (`garp_master_refresh`).
+    pub refresh_ns: u64,
+    /// Announcements per address at a refresh (`garp_master_refresh_repeat`).
+    pub refresh_repeat: u32,
+    /// Announcements per address after a losing advert (`garp_lower_prio_repeat`).
+    pub lower_prio_repeat: u32,
+}
+
+impl Default for Announce {
+    fn default() -> Self {
+        Self {
+            repeat: 5,
+            delay_ns: 5 * timers::NS_PER_S,
+            refresh_ns: 0,
+            refresh_repeat: 1,
+            lower_prio_repeat: 5,
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            interval_ns: timers::NS_PER_S,
+            preempt: true,
+            preempt_delay_ns: 0,
+            down_timer_adverts: timers::DOWN_TIMER_ADVERTS,
+            announce: Announce::default(),
+        }
+    }
+}
+
+/// The state an operator sees. RFC 9568 says Initialize, Backup and Active; FAULT is keepalived's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Not started: waiting for the interface, the first check result, or the end.
+    Init,
+    /// Another router is MASTER, or we are listening whether one is.
+    Backup,
+    /// We answer for the addresses.
+    Master,
+    /// Something we track failed: out of the election.
+    Fault,
+}
+
+/// Something that happened.
+#[derive(Clone, Copy, Debug)]
+pub enum Event {
+    /// The virtual router may take part.
+    Startup,
+    /// The daemon stops: resign if MASTER.
+    Shutdown,
+    /// The doorbell rang or [`Election::deadline`] passed; this is the slot as read just now.
+    Look(Heard),
+    /// The effective priority changed.
+    Priority(u8),
+    /// The address our adverts come from changed.
+    Source(Source),
+    /// The MAC of the interface changed.
+    Mac([u8; 6]),
+    /// A tracked thing with weight 0, or the interface, failed.
+    FaultRaised,
+    /// Nothing holds us in FAULT any longer.
+    FaultCleared,
+    /// The kernel took a non-zero advert; the clock was read at this time, before sending it.
+    Advertised(u64),
+    /// The addresses added in this epoch are on the interface, or were refused for good.
+    Settled(u64),
+}
+
+/// One virtual router's election.
+#[derive(Clone, Debug)]
+pub struct Election {
+    settings: Settings,
+    standing: Standing,
+    role: Role,
+}
+
+/// A state owns exactly the deadlines that mean something in it.
+#[derive(Clone, Debug)]
+enum Role {
+    Init,
+    Backup(Backup),
+    Master(Master),
+    Fault,
+}
+
+impl Election {
+    /// A virtual router in INIT.
+    #[must_use]
+    pub fn new(settings: Settings, priority: u8, source: Source, mac: [u8; 6]) -> Self {
+        let mut election = Self {
+            settings,
+            standing: Standing {
+                mac,
+                floor: 1,
+                priority,
+                source,
+                epoch: 0,
+            },
+            role: Role::Init,
+        };
+        election.standing.floor = election.resting_floor();
+        election
+    }
+
+    /// The state an operator sees.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        match self.role {
+            Role::Init => State::Init,
+            Role::Backup(_) => State::Backup,
+            Role::Master(_) => State::Master,
+            Role::Fault => State::Fault,
+        }
+    }
+
+    /// What the kernel should know of us.
+    #[must_use]
+    pub const fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// When to send [`Event::Look`] at the latest; `None` = nothing is due.
+    #[must_use]
+    pub fn deadline(&self) -> Option<u64> {
+        match &self.role {
+            Role::Init | Role::Fault => None,
+            Role::Backup(backup) => Some(self.backup_deadline(backup)),
+            Role::Master(master) => Some(master.deadline()),
+        }
+    }
+
+    /// Advances the machine. Carry the actions out in order.
+    #[must_use = "the actions are the protocol"]
+    pub fn handle(&mut self, now_ns: u64, event: Event) -> Actions {
+        let mut actions = Actions::new();
+        match event {
+            Event::Startup => self.startup(now_ns, &mut actions),
+            Event::Shutdown => self.shutdown(&mut actions),
+            Event::Look(heard) => self.look(now_ns, &heard, &mut actions),
+            Event::Priority(priority) => self.set_priority(now_ns, priority, &mut actions),
+            Event::Source(source) => {
+                self.standing.source = source;
+                actions.push(Action::Publish(self.standing));
+            }
+            Event::Mac(mac) => {
+                self.standing.mac = mac;
+                actions.push(Action::Publish(self.standing));
+            }
+            Event::FaultRaised => self.raise_fault(&mut actions),
+            Event::FaultCleared => self.clear_fault(now_ns, &mut actions),
+            Event::Advertised(at_ns) => self.advertised(at_ns, &mut actions),
+            Event::Settled(epoch) => self.settled(now_ns, epoch, &mut actions),
+        }
+        actions
+    }
+
+    /// RFC 9568 6.4.1: the owner is MASTER at once, anybody else listens first.
+    fn startup(&mut self, now_ns: u64, actions: &mut Actions) {
+        if !matches!(self.role, Role::Init) {
+            return;
+        }
+        if self.standing.priority == PRIORITY_OWNER {
+            self.promote(now_ns, Cause::Owner, actions);
+        } else {
+            self.become_backup(
+                Backup::listening(now_ns, self.settings.interval_ns),
+                actions,
+            );
+            actions.push(Action::Entered(State::Backup, Cause::Startup));
+        }
+    }
+
+    fn shutdown(&mut self, actions: &mut Actions) {
+        match core::mem::replace(&mut self.role, Role::Init) {
+            Role::Init => return,
+            Role::Master(_) => resign(actions),
+            Role::Backup(_) | Role::Fault => {}
+        }
+        actions.push(Action::Entered(State::Init, Cause::Shutdown));
+    }
+
+    fn raise_fault(&mut self, actions: &mut Actions) {
+        match core::mem::replace(&mut self.role, Role::Fault) {
+            Role::Fault => return,
+            Role::Master(_) => resign(actions),
+            Role::Init | Role::Backup(_) => {}
+        }
+        // Adverts keep stamping in FAULT, by the rules of a backup: whoever leaves it knows the
+        // incumbent.
+        self.standing.floor = self.resting_floor();
+        actions.push(Action::Publish(self.standing));
+        actions.push(Action::Entered(State::Fault, Cause::FaultRaised));
+    }
+
+    fn clear_fault(&mut self, now_ns: u64, actions: &mut Actions) {
+        if !matches!(self.role, Role::Fault) {
+            return;
+        }
+        if self.standing.priority == PRIORITY_OWNER {
+            self.promote(now_ns, Cause::Owner, actions);
+        } else {
+            self.become_backup(
+                Backup::listening(now_ns, self.settings.interval_ns),
+                actions,
+            );
+            actions.push(Action::Entered(State::Backup, Cause::FaultCleared));
+        }
+    }
+
+    fn set_priority(&mut self, now_ns: u64, priority: u8, actions: &mut Actions) {
+        if self.standing.priority == priority {
+            return;
+        }
+        self.standing.priority = priority;
+        let floor = match &mut self.role {
+            Role::Backup(backup) => {
+                backup.weigh_preemption(now_ns, priority, &self.settings);
+                backup.floor(priority, &self.settings)
+            }
+            Role::Init | Role::Fault | Role::Master(_) => self.resting_floor(),
+        };
+        self.standing.floor = floor;
+        actions.push(Action::Publish(self.standing));
+    }
+
+    fn look(&mut self, now_ns: u64, heard: &Heard, actions: &mut Actions) {
+        match self.role {
+            Role::Init | Role::Fault => {}
+            Role::Backup(_) => self.look_as_backup(now_ns, heard, actions),
+            Role::Master(_) => self.look_as_master(now_ns, heard, actions),
+        }
+    }
+
+    fn become_backup(&mut self, backup: Backup, actions: &mut Actions) {
+        self.standing.floor = backup.floor(self.standing.priority, &self.settings);
+        self.role = Role::Backup(backup);
+        actions.push(Action::Publish(self.standing));
+    }
+
+    /// The floor where no preempt delay is running.
+    const fn resting_floor(&self) -> u8 {
+        backup::floor_of(self.standing.priority, &self.settings, false)
+    }
+}
+
+/// Silence first, then the others may know, then the addresses go.
+fn resign(actions: &mut Actions) {
+    actions.push(Action::Lease(0));
+    actions.push(Action::Advertise {
+        priority: PRIORITY_RESIGN,
+    });
+    actions.push(Action::RemoveAddresses);
+}

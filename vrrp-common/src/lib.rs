@@ -1,0 +1,31 @@
+//! The VRRP protocol of xvrrp, without IO and without a clock.
+//!
+//! Everything here is compiled twice: for the BPF target, where the XDP program judges adverts and
+//! answers ARP, and for the host, where the election runs and where tests and simulations exercise
+//! the very same code. Times are `u64` nanoseconds of `CLOCK_BOOTTIME`.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`frame`] | bounds-checked reading of a frame, in the kernel and on the host |
+//! | [`checksum`] | the Internet checksum |
+//! | [`vrrp`] | the `VRRPv3` wire format |
+//! | [`validate`] | the ladder every advert climbs, one reject reason per rung |
+//! | [`arp`] | reading ARP, answering it, announcing an address |
+//! | [`encode`] | advert frames |
+//! | [`timers`] | `Skew_Time` and `Master_Down_Interval` |
+//! | [`slot`] | the per-VRID map slot shared by kernel and user space |
+//! | [`contract`] | keys, counters and sizes of the other maps |
+//! | [`election`] | the state machine: event and time in, ordered actions out |
+
+#![cfg_attr(not(test), no_std)]
+
+pub mod arp;
+pub mod checksum;
+pub mod contract;
+pub mod election;
+pub mod encode;
+pub mod frame;
+pub mod slot;
+pub mod timers;
+pub mod validate;
+pub mod vrrp;

@@ -1,0 +1,78 @@
+//! Skew_Time and Master_Down_Interval (RFC 9568 section 6.1) in nanoseconds.
+//!
+//! The RFC computes in centiseconds. Rounded to those, the skew of every priority is 0 at an
+//! interval of 10 ms and all backups would take over at once, so nothing here is rounded.
+
+/// Nanoseconds in a centisecond, the unit of Max Advertise Interval.
+pub const NS_PER_CS: u64 = 10_000_000;
+/// Nanoseconds in a millisecond.
+pub const NS_PER_MS: u64 = 1_000_000;
+/// Nanoseconds in a second.
+pub const NS_PER_S: u64 = 1_000_000_000;
+/// How many missed adverts make a master dead (RFC 9568 6.1), unless configured otherwise.
+pub const DOWN_TIMER_ADVERTS: u8 = 3;
+
+/// An interval on the wire, in nanoseconds.
+#[must_use]
+pub const fn interval_ns(interval_cs: u16) -> u64 {
+    interval_cs as u64 * NS_PER_CS
+}
+
+/// `Skew_Time = (256 - Priority) * Master_Adver_Interval / 256`.
+#[must_use]
+pub const fn skew_time(priority: u8, master_adver_interval_ns: u64) -> u64 {
+    (256 - priority as u64) * master_adver_interval_ns / 256
+}
+
+/// `Master_Down_Interval = down_timer_adverts * Master_Adver_Interval + Skew_Time`.
+#[must_use]
+pub const fn master_down_interval(
+    priority: u8,
+    master_adver_interval_ns: u64,
+    down_timer_adverts: u8,
+) -> u64 {
+    down_timer_adverts as u64 * master_adver_interval_ns
+        + skew_time(priority, master_adver_interval_ns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// (priority, interval in centiseconds, skew in ns, Master_Down in ns).
+    const GOLDEN: &[(u8, u16, u64, u64)] = &[
+        (100, 100, 609_375_000, 3_609_375_000),
+        (254, 100, 7_812_500, 3_007_812_500),
+        (255, 100, 3_906_250, 3_003_906_250),
+        (1, 100, 996_093_750, 3_996_093_750),
+        (200, 50, 109_375_000, 1_609_375_000),
+        (150, 25, 103_515_625, 853_515_625),
+        (100, 10, 60_937_500, 360_937_500),
+        (100, 1, 6_093_750, 36_093_750),
+        (1, 4095, 40_790_039_062, 163_640_039_062),
+    ];
+
+    #[test]
+    fn golden_values() {
+        for &(priority, interval_cs, skew, down) in GOLDEN {
+            let interval = interval_ns(interval_cs);
+            assert_eq!(
+                skew_time(priority, interval),
+                skew,
+                "skew of {priority} at {interval_cs}"
+            );
+            assert_eq!(
+                master_down_interval(priority, interval, DOWN_TIMER_ADVERTS),
+                down,
+                "Master_Down of {priority} at {interval_cs}"
+            );
+        }
+    }
+
+    #[test]
+    fn neighbouring_priorities_never_share_a_skew() {
+        for priority in 1..255 {
+            assert!(skew_time(priority, NS_PER_CS) > skew_time(priority + 1, NS_PER_CS));
+        }
+    }
+}
