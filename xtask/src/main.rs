@@ -1,0 +1,58 @@
+//! `cargo xtask`: builds, runs and tests xvrrp, and installs what that needs.
+
+mod bpf_toolchain;
+mod build;
+mod command;
+mod run;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Builds, runs and tests xvrrp.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Subcommands,
+}
+
+#[derive(Subcommand)]
+enum Subcommands {
+    /// Installs what building and testing need, saying what it does before it does it
+    Setup,
+    /// Builds the xvrrp binary; target/release/xvrrp then needs no toolchain
+    Build,
+    /// Builds xvrrp and runs it as root: `cargo xtask run --iface eth0`
+    Run(run::Arguments),
+    /// Checks the style and runs every test
+    Test(test::Arguments),
+}
+
+fn main() -> ExitCode {
+    match dispatch(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<ExitCode> {
+    match cli.command {
+        Subcommands::Setup => setup::everything().map(|()| ExitCode::SUCCESS),
+        Subcommands::Build => {
+            setup::for_building()?;
+            build::release().map(|path| {
+                println!("{}", path.display());
+                ExitCode::SUCCESS
+            })
+        }
+        Subcommands::Run(arguments) => run::run(&arguments),
+        Subcommands::Test(arguments) => test::test(&arguments),
+    }
+}

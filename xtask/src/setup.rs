@@ -1,0 +1,170 @@
+//! `cargo xtask setup`: finds what building and testing need, and installs what is missing.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    bpf_toolchain::{self, BPF_LINKER_VERSION, OBJECT_VARIABLE, RECIPES},
+    command::{as_root, cargo, check, exists},
+};
+
+/// Programs the tests run against, and the Debian packages they come in.
+const TEST_PROGRAMS: &[(&str, &str)] = &[
+    ("ip", "iproute2"),
+    ("keepalived", "keepalived"),
+    ("haproxy", "haproxy"),
+];
+
+pub(crate) fn everything() -> Result<()> {
+    for_building()?;
+    for_testing()?;
+    println!("setup: everything is there");
+    Ok(())
+}
+
+/// The BPF compiler and linker, unless a prebuilt object is named.
+pub(crate) fn for_building() -> Result<()> {
+    if std::env::var_os(OBJECT_VARIABLE).is_some() {
+        return Ok(());
+    }
+    if bpf_toolchain::find_compiler().is_none() {
+        install_compiler()?;
+    }
+    if bpf_toolchain::bpf_linker_version().is_none() {
+        install_linker()?;
+    }
+    Ok(())
+}
+
+pub(crate) fn for_testing() -> Result<()> {
+    let missing: Vec<&str> = TEST_PROGRAMS
+        .iter()
+        .filter(|(program, _)| !exists(program))
+        .map(|(_, package)| *package)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !exists("apt-get") {
+        bail!(
+            "the tests need {}; please install what is missing",
+            missing.join(", ")
+        );
+    }
+    apt_install(&missing)
+}
+
+/// rustup's nightly with its sources, where rustup can reach its server; else Debian's compiler.
+fn install_compiler() -> Result<()> {
+    if exists("rustup") && nightly_sources() && bpf_toolchain::find_compiler().is_some() {
+        return Ok(());
+    }
+    if exists("apt-get") {
+        apt_install(&["rustc-web", "rust-web-src"])?;
+    }
+    if bpf_toolchain::find_compiler().is_none() {
+        bail!("{RECIPES}");
+    }
+    Ok(())
+}
+
+fn nightly_sources() -> bool {
+    println!("setup: rustup toolchain install nightly --component rust-src");
+    let status = Command::new("rustup")
+        .args([
+            "toolchain",
+            "install",
+            "nightly",
+            "--profile",
+            "minimal",
+            "--component",
+            "rust-src",
+        ])
+        .status();
+    let done = status.is_ok_and(|status| status.success());
+    if !done {
+        println!("setup: rustup could not do that here");
+    }
+    done
+}
+
+/// The linker must read the bitcode of the compiler's LLVM: 0.10.0 is made for LLVM 22, later
+/// releases for later ones.
+fn install_linker() -> Result<()> {
+    let compiler = bpf_toolchain::find_compiler().context(RECIPES)?;
+    let llvm = compiler.llvm_major();
+    let mut command = cargo();
+    command.args(["install", "bpf-linker", "--locked"]);
+    if llvm.is_none_or(|major| major <= 22) {
+        command.args(["--version", BPF_LINKER_VERSION]);
+        println!("setup: cargo install bpf-linker --version {BPF_LINKER_VERSION} --locked");
+    } else {
+        println!("setup: cargo install bpf-linker --locked");
+    }
+    check(&mut command)
+}
+
+/// Installs Debian packages. Services among them are not started: the tests run their own.
+fn apt_install(packages: &[&str]) -> Result<()> {
+    println!(
+        "setup: apt-get install {} (services are not started)",
+        packages.join(" ")
+    );
+    let _guard = NoServices::start()?;
+    let mut update = as_root("apt-get");
+    check(update.args(["update", "--quiet"]))?;
+    let mut install = as_root("env");
+    check(
+        install
+            .args([
+                "DEBIAN_FRONTEND=noninteractive",
+                "apt-get",
+                "install",
+                "--yes",
+                "--quiet",
+            ])
+            .arg("--no-install-recommends")
+            .args(packages),
+    )
+}
+
+/// Debian asks `policy-rc.d` whether a package may start its service. While this lives, no.
+struct NoServices {
+    made: Option<PathBuf>,
+}
+
+impl NoServices {
+    fn start() -> Result<Self> {
+        let path = Path::new("/usr/sbin/policy-rc.d");
+        if path.exists() {
+            return Ok(Self { made: None });
+        }
+        let draft = std::env::temp_dir().join(format!("policy-rc.d.{}", std::process::id()));
+        fs::write(&draft, "#!/bin/sh\nexit 101\n").context("write policy-rc.d")?;
+        fs::set_permissions(&draft, fs::Permissions::from_mode(0o755))
+            .context("write policy-rc.d")?;
+        let moved = check(as_root("mv").arg(&draft).arg(path));
+        moved.map(|()| Self {
+            made: Some(path.to_path_buf()),
+        })
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if let Some(path) = &self.made
+            && let Err(error) = check(as_root("rm").arg("-f").arg(path))
+        {
+            eprintln!(
+                "setup: remove {} by hand, or no service will start: {error:#}",
+                path.display()
+            );
+        }
+    }
+}
