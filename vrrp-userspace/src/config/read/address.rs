@@ -1,0 +1,214 @@
+//! Items of `virtual_ipaddress`: `IP[/M] [brd +|-|IP] [dev IF] [scope S] [label L]`.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::{
+    config::{
+        diagnostics::{Diagnostic, Diagnostics},
+        lexer::Word,
+        tree::Node,
+    },
+    net::{Scope, VirtualAddress},
+};
+
+/// Longest label the kernel takes: `IFNAMSIZ` with its final zero.
+const MAX_LABEL: usize = 15;
+
+/// Reads one line. `None` after an error, or where the address is left out with a warning.
+pub(super) fn read(
+    node: &Node,
+    interface: &str,
+    diagnostics: &mut Diagnostics,
+) -> Result<Option<VirtualAddress>, ()> {
+    let Some(first) = node.words.first() else {
+        return Ok(None);
+    };
+    let (address, prefix) = parse(first, diagnostics).ok_or(())?;
+    let mut virtual_address = VirtualAddress {
+        address,
+        prefix,
+        label: None,
+        broadcast: None,
+        scope: Scope::Global,
+    };
+    let mut words = node.arguments().iter();
+    while let Some(option) = words.next() {
+        let mut argument = || words.next().ok_or(option);
+        let read = match option.text.as_str() {
+            "dev" => argument().map(|word| check_device(word, interface, diagnostics)),
+            "brd" | "broadcast" => argument().map(|word| {
+                virtual_address.broadcast = broadcast(word, address, prefix, diagnostics);
+                true
+            }),
+            "scope" => argument().map(|word| {
+                virtual_address.scope = scope(word, diagnostics);
+                true
+            }),
+            "label" => argument().map(|word| {
+                virtual_address.label = label(word, interface, diagnostics);
+                true
+            }),
+            // What these ask for is what an address without them gets here.
+            "no_track" | "-nodad" => Ok(true),
+            "preferred_lft" | "track_group" => argument().map(|_| true),
+            other => {
+                diagnostics.push(
+                    Diagnostic::warning(
+                        option.span.clone(),
+                        format!("{other} is not yet supported for an address"),
+                    )
+                    .help("it is ignored; the address is served"),
+                );
+                Ok(true)
+            }
+        };
+        match read {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(option) => {
+                diagnostics.push(
+                    Diagnostic::error(
+                        option.span.clone(),
+                        format!("{} needs a value", option.text),
+                    )
+                    .help("IP[/M] [brd +|-|IP] [dev IF] [scope S] [label L]"),
+                );
+                return Err(());
+            }
+        }
+    }
+    Ok(Some(virtual_address))
+}
+
+fn parse(word: &Word, diagnostics: &mut Diagnostics) -> Option<(Ipv4Addr, u8)> {
+    let (address, prefix) = match word.text.split_once('/') {
+        Some((address, prefix)) => (address, Some(prefix)),
+        None => (word.text.as_str(), None),
+    };
+    let address = match address.parse::<IpAddr>() {
+        Ok(IpAddr::V4(address)) => address,
+        Ok(IpAddr::V6(_)) => {
+            diagnostics.push(
+                Diagnostic::error(word.span.clone(), "IPv6 is not yet supported")
+                    .help("the instance is left out"),
+            );
+            return None;
+        }
+        Err(_) => {
+            diagnostics.push(
+                Diagnostic::error(word.span.clone(), format!("{address} is not an IP address"))
+                    .help("four numbers from 0 to 255, such as 10.0.0.30, then /PREFIX"),
+            );
+            return None;
+        }
+    };
+    if address.is_multicast() || address.is_unspecified() || address.is_broadcast() {
+        diagnostics.push(
+            Diagnostic::error(
+                word.span.clone(),
+                format!("{address} cannot be anybody's address"),
+            )
+            .help("an address that a host can have"),
+        );
+        return None;
+    }
+    let Some(prefix) = prefix else {
+        return Some((address, 32));
+    };
+    let bits = prefix.parse::<u8>().ok().filter(|bits| *bits <= 32);
+    if bits.is_none() {
+        diagnostics.push(
+            Diagnostic::error(
+                word.span.clone(),
+                format!("/{prefix} is not a prefix length"),
+            )
+            .help("a number from 0 to 32"),
+        );
+    }
+    bits.map(|bits| (address, bits))
+}
+
+/// Whether the address can be served where it should stand.
+fn check_device(word: &Word, interface: &str, diagnostics: &mut Diagnostics) -> bool {
+    if word.text == interface {
+        return true;
+    }
+    diagnostics.push(
+        Diagnostic::warning(
+            word.span.clone(),
+            format!("addresses on another interface than {interface} are not yet supported"),
+        )
+        .help("this address is left out"),
+    );
+    false
+}
+
+fn broadcast(
+    word: &Word,
+    address: Ipv4Addr,
+    prefix: u8,
+    diagnostics: &mut Diagnostics,
+) -> Option<Ipv4Addr> {
+    let host_bits = u32::MAX.checked_shr(u32::from(prefix)).unwrap_or(0);
+    match word.text.as_str() {
+        "+" => Some(Ipv4Addr::from(u32::from(address) | host_bits)),
+        "-" => Some(Ipv4Addr::from(u32::from(address) & !host_bits)),
+        text => {
+            let parsed = text.parse().ok();
+            if parsed.is_none() {
+                diagnostics.push(
+                    Diagnostic::error(
+                        word.span.clone(),
+                        format!("{text} is not a broadcast address"),
+                    )
+                    .help("+, - or an IPv4 address; none is set"),
+                );
+            }
+            parsed
+        }
+    }
+}
+
+fn scope(word: &Word, diagnostics: &mut Diagnostics) -> Scope {
+    match word.text.as_str() {
+        "global" => Scope::Global,
+        "site" => Scope::Site,
+        "link" => Scope::Link,
+        "host" => Scope::Host,
+        "nowhere" => Scope::Nowhere,
+        other => {
+            diagnostics.push(
+                Diagnostic::error(word.span.clone(), format!("{other} is not a scope"))
+                    .help("global, site, link, host or nowhere; global is used"),
+            );
+            Scope::Global
+        }
+    }
+}
+
+/// The kernel shows a label as the name of the interface with something behind it, and takes any
+/// text that is short enough.
+fn label(word: &Word, interface: &str, diagnostics: &mut Diagnostics) -> Option<String> {
+    if word.text.len() > MAX_LABEL {
+        diagnostics.push(
+            Diagnostic::error(
+                word.span.clone(),
+                format!("the label {} is too long", word.text),
+            )
+            .help(format!(
+                "{MAX_LABEL} characters at most; the address gets none"
+            )),
+        );
+        return None;
+    }
+    if !word.text.starts_with(interface) {
+        diagnostics.push(
+            Diagnostic::lint(
+                word.span.clone(),
+                format!("the label {} does not begin with {interface}", word.text),
+            )
+            .help(format!("older tools expect {interface}:NAME")),
+        );
+    }
+    Some(word.text.clone())
+}

@@ -1,0 +1,109 @@
+//! `global_defs`.
+
+use super::{unsupported, value};
+use crate::config::{diagnostics::Diagnostics, keywords, model::Global, tree::Node};
+use vrrp_common::election::Announce;
+
+pub(super) fn read(block: &Node, global: &mut Global, diagnostics: &mut Diagnostics) {
+    for node in block.children() {
+        match node.keyword() {
+            "router_id" => {
+                global.router_id =
+                    value::word(node, "a name", diagnostics).map(|word| word.text.clone());
+            }
+            "script_user" => global.script_user = value::user(node.arguments(), diagnostics),
+            "dynamic_interfaces" => global.dynamic_interfaces = true,
+            "vrrp_version" => {
+                let version = value::number(node, 2..=3, diagnostics);
+                global.version = version.map(|version| (version, node.span()));
+            }
+            "v3_checksum_as_v2" => {
+                global.checksum_message_only = value::flag(node, diagnostics).unwrap_or(false);
+            }
+            "vrrp_script_default_weight" => {
+                if let Some(weight) = value::number(node, -253..=253, diagnostics) {
+                    global.default_weight = weight;
+                }
+            }
+            "vrrp_down_timer_adverts" => {
+                if let Some(adverts) = value::number(node, 1..=100, diagnostics) {
+                    global.down_timer_adverts = adverts;
+                }
+            }
+            keyword => {
+                let known = keyword
+                    .strip_prefix("vrrp_")
+                    .is_some_and(|name| announce(name, node, &mut global.announce, diagnostics));
+                if !known {
+                    unsupported(node, keywords::GLOBAL, diagnostics);
+                }
+            }
+        }
+    }
+}
+
+/// The `garp_*` family, which `global_defs` spells with `vrrp_` in front. Says whether the keyword
+/// is one of them.
+pub(super) fn announce(
+    keyword: &str,
+    node: &Node,
+    announce: &mut Announce,
+    diagnostics: &mut Diagnostics,
+) -> bool {
+    let whole_seconds = 0.0..=86400.0;
+    match keyword {
+        "garp_master_delay" => {
+            set(
+                &mut announce.delay_ns,
+                value::seconds(node, whole_seconds, diagnostics).map(nanos),
+            );
+        }
+        "garp_master_refresh" => {
+            set(
+                &mut announce.refresh_ns,
+                value::seconds(node, whole_seconds, diagnostics).map(nanos),
+            );
+        }
+        "garp_master_repeat" => {
+            if let Some(repeat) = value::number(node, 0..=100, diagnostics) {
+                announce.repeat = repeat;
+                announce.lower_prio_repeat = repeat;
+            }
+        }
+        "garp_master_refresh_repeat" => {
+            set(
+                &mut announce.refresh_repeat,
+                value::number(node, 1..=100, diagnostics),
+            );
+        }
+        "garp_lower_prio_repeat" => {
+            set(
+                &mut announce.lower_prio_repeat,
+                value::number(node, 0..=100, diagnostics),
+            );
+        }
+        "min_garp" => {
+            if value::flag(node, diagnostics) == Some(true) {
+                *announce = Announce {
+                    repeat: 1,
+                    delay_ns: 0,
+                    refresh_ns: 0,
+                    refresh_repeat: 1,
+                    lower_prio_repeat: 1,
+                };
+            }
+        }
+        _ => return false,
+    }
+    true
+}
+
+fn set<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
+}
+
+fn nanos(duration: std::time::Duration) -> u64 {
+    duration.as_nanos().try_into().unwrap_or(u64::MAX)
+}

@@ -1,0 +1,173 @@
+//! Arguments: numbers, times, booleans, commands.
+
+use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
+
+use crate::config::{
+    diagnostics::{Diagnostic, Diagnostics},
+    lexer::Word,
+    model::{NotifyScript, ScriptUser, Weight},
+    tree::Node,
+};
+
+/// The first argument, or an error that says what is missing.
+pub(super) fn word<'a>(
+    node: &'a Node,
+    what: &str,
+    diagnostics: &mut Diagnostics,
+) -> Option<&'a Word> {
+    let word = node.arguments().first();
+    if word.is_none() {
+        diagnostics.push(
+            Diagnostic::error(node.span(), format!("{} needs {what}", node.keyword()))
+                .help(format!("{} {}", node.keyword(), what.to_uppercase())),
+        );
+    }
+    word
+}
+
+/// A whole number within a range.
+pub(super) fn number<T>(
+    node: &Node,
+    range: RangeInclusive<T>,
+    diagnostics: &mut Diagnostics,
+) -> Option<T>
+where
+    T: FromStr + PartialOrd + Display,
+{
+    let word = word(node, "a number", diagnostics)?;
+    number_of(node.keyword(), word, range, diagnostics)
+}
+
+/// A word as a whole number within a range.
+pub(super) fn number_of<T>(
+    what: &str,
+    word: &Word,
+    range: RangeInclusive<T>,
+    diagnostics: &mut Diagnostics,
+) -> Option<T>
+where
+    T: FromStr + PartialOrd + Display,
+{
+    let number = word
+        .text
+        .parse::<T>()
+        .ok()
+        .filter(|number| range.contains(number));
+    if number.is_none() {
+        diagnostics.push(
+            Diagnostic::error(word.span.clone(), format!("{what} cannot be {}", word.text)).help(
+                format!("a whole number from {} to {}", range.start(), range.end()),
+            ),
+        );
+    }
+    number
+}
+
+/// Seconds with decimals, within a range of seconds.
+pub(super) fn seconds(
+    node: &Node,
+    range: RangeInclusive<f64>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Duration> {
+    let word = word(node, "a number of seconds", diagnostics)?;
+    let seconds = word
+        .text
+        .parse::<f64>()
+        .ok()
+        .filter(|seconds| range.contains(seconds));
+    let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    if duration.is_none() {
+        diagnostics.push(
+            Diagnostic::error(
+                word.span.clone(),
+                format!("{} cannot be {}", node.keyword(), word.text),
+            )
+            .help(format!(
+                "seconds from {} to {}, with decimals",
+                range.start(),
+                range.end()
+            )),
+        );
+    }
+    duration
+}
+
+/// `on`, `off`, `true`, `false`, `yes`, `no`; a flag without a value is on.
+pub(super) fn flag(node: &Node, diagnostics: &mut Diagnostics) -> Option<bool> {
+    let Some(word) = node.arguments().first() else {
+        return Some(true);
+    };
+    match word.text.as_str() {
+        "on" | "true" | "yes" => Some(true),
+        "off" | "false" | "no" => Some(false),
+        other => {
+            diagnostics.push(
+                Diagnostic::error(
+                    word.span.clone(),
+                    format!("{} cannot be {other}", node.keyword()),
+                )
+                .help("on, off, true, false, yes or no"),
+            );
+            None
+        }
+    }
+}
+
+/// `weight N [reverse|noreverse]` from the words behind `weight`.
+pub(super) fn weight(words: &[Word], limit: i32, diagnostics: &mut Diagnostics) -> Option<Weight> {
+    let first = words.first()?;
+    let value = number_of("weight", first, -limit..=limit, diagnostics)?;
+    let mut reverse = false;
+    for word in words.get(1..).unwrap_or_default() {
+        match word.text.as_str() {
+            "reverse" => reverse = true,
+            "noreverse" => reverse = false,
+            other => diagnostics.push(
+                Diagnostic::warning(
+                    word.span.clone(),
+                    format!("{other} means nothing behind a weight"),
+                )
+                .help("reverse or noreverse; it is ignored"),
+            ),
+        }
+    }
+    Some(Weight { value, reverse })
+}
+
+/// `"COMMAND" [user [group]]`.
+pub(super) fn notify_script(node: &Node, diagnostics: &mut Diagnostics) -> Option<NotifyScript> {
+    let command = word(node, "a command", diagnostics)?;
+    let user = user(node.arguments().get(1..).unwrap_or_default(), diagnostics);
+    Some(NotifyScript {
+        command: command.text.clone(),
+        user,
+    })
+}
+
+/// `user [:][group]`.
+pub(super) fn user(words: &[Word], diagnostics: &mut Diagnostics) -> Option<ScriptUser> {
+    let (first, rest) = words.split_first()?;
+    let (user, attached) = match first.text.split_once(':') {
+        Some((user, group)) => (user, Some(group)),
+        None => (first.text.as_str(), None),
+    };
+    let group = attached.or_else(|| rest.first().map(|word| word.text.trim_start_matches(':')));
+    if uzers::get_user_by_name(user).is_none() {
+        diagnostics.push(
+            Diagnostic::error(first.span.clone(), format!("there is no user {user}"))
+                .help("the script will not run"),
+        );
+    }
+    if let Some(group) = group.filter(|group| !group.is_empty())
+        && uzers::get_group_by_name(group).is_none()
+    {
+        diagnostics.push(
+            Diagnostic::error(first.span.clone(), format!("there is no group {group}"))
+                .help("the script will not run"),
+        );
+    }
+    Some(ScriptUser {
+        user: user.to_owned(),
+        group: group.filter(|group| !group.is_empty()).map(str::to_owned),
+    })
+}

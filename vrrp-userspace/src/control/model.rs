@@ -1,0 +1,122 @@
+//! What `xvrrp status --json` prints. Field names are part of the interface.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The whole answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the daemon.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// `router_id`, or the host name.
+    pub router_id: String,
+    /// Where the configuration comes from.
+    pub configuration: String,
+    /// Every virtual router.
+    pub instances: Vec<InstanceStatus>,
+    /// Every interface that carries one.
+    pub interfaces: Vec<InterfaceStatus>,
+    /// Every health check.
+    pub scripts: Vec<ScriptStatus>,
+}
+
+/// One virtual router.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct InstanceStatus {
+    /// `vrrp_instance` name.
+    pub name: String,
+    /// `INIT`, `BACKUP`, `MASTER` or `FAULT`.
+    pub state: String,
+    /// Seconds in this state.
+    pub since_seconds: f64,
+    /// Why it is in this state.
+    pub why: String,
+    /// Interface.
+    pub interface: String,
+    /// Virtual Router Identifier.
+    pub vrid: u8,
+    /// Addresses with prefix lengths.
+    pub addresses: Vec<String>,
+    /// `priority`.
+    pub base_priority: u8,
+    /// What is advertised and compared.
+    pub effective_priority: u8,
+    /// What makes the difference between the two.
+    pub checks: Vec<CheckShare>,
+    /// What holds it in FAULT.
+    pub faults: Vec<String>,
+    /// Who is MASTER, as far as this router knows.
+    pub master: Option<MasterStatus>,
+    /// Age of the last advert that holds us down, in milliseconds.
+    pub last_advert_age_ms: Option<f64>,
+    /// How much longer the kernel may answer, in milliseconds; negative once it has run out,
+    /// absent when not MASTER.
+    pub lease_ms: Option<f64>,
+    /// Time to the next deadline in milliseconds.
+    pub next_deadline_ms: Option<f64>,
+    /// Counters, user space and kernel.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// A tracked thing and what it does to the priority.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CheckShare {
+    /// Its name.
+    pub name: String,
+    /// `script` or `interface`.
+    pub kind: String,
+    /// Whether it is up; absent before its first result.
+    pub up: Option<bool>,
+    /// Its weight here; 0 = failure means FAULT.
+    pub weight: i32,
+    /// What it adds to the priority now.
+    pub share: i32,
+}
+
+/// The current master.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MasterStatus {
+    /// Its address.
+    pub address: String,
+    /// Its priority.
+    pub priority: u8,
+    /// Its Advertisement_Interval in seconds.
+    pub interval_seconds: f64,
+    /// Whether it is this router.
+    pub ourselves: bool,
+}
+
+/// An interface with instances.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct InterfaceStatus {
+    /// Name.
+    pub name: String,
+    /// Index.
+    pub index: u32,
+    /// Whether it is up with a carrier.
+    pub running: bool,
+    /// How the kernel program is attached.
+    pub attached: Option<String>,
+    /// Why in that mode.
+    pub reason: Option<String>,
+    /// What the kernel program counted.
+    pub kernel: BTreeMap<String, u64>,
+    /// Adverts it rejected, by reason.
+    pub rejects: BTreeMap<String, u64>,
+}
+
+/// A health check.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ScriptStatus {
+    /// `vrrp_script` name.
+    pub name: String,
+    /// Whether it is up; absent before its first result.
+    pub up: Option<bool>,
+    /// How its last run ended.
+    pub last: Option<String>,
+    /// How long that took, in milliseconds.
+    pub took_ms: Option<f64>,
+}

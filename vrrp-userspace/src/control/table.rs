@@ -1,0 +1,174 @@
+//! `xvrrp status` for people.
+
+use std::fmt::Write as _;
+
+use comfy_table::{Table, presets};
+
+use super::model::{InstanceStatus, InterfaceStatus, Status};
+
+/// The status as text.
+#[must_use]
+pub fn render(status: &Status) -> String {
+    let mut out = String::new();
+    // Writing into a string cannot fail.
+    let _ = writeln!(
+        out,
+        "xvrrp {} on {}, pid {}, configuration: {}\n",
+        status.version, status.router_id, status.pid, status.configuration
+    );
+    out.push_str(&instances(status));
+    out.push('\n');
+    for instance in &status.instances {
+        details(&mut out, instance);
+    }
+    for interface in &status.interfaces {
+        kernel(&mut out, interface);
+    }
+    scripts(&mut out, status);
+    out
+}
+
+fn instances(status: &Status) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header([
+        "INSTANCE",
+        "STATE",
+        "SINCE",
+        "IF",
+        "VRID",
+        "PRIO",
+        "MASTER",
+        "ADVERT AGE",
+        "LEASE",
+        "ADDRESSES",
+    ]);
+    for instance in &status.instances {
+        let priority = if instance.effective_priority == instance.base_priority {
+            instance.base_priority.to_string()
+        } else {
+            format!(
+                "{} (base {})",
+                instance.effective_priority, instance.base_priority
+            )
+        };
+        let master = match &instance.master {
+            Some(master) if master.ourselves => "this router".to_owned(),
+            Some(master) => format!("{} (prio {})", master.address, master.priority),
+            None => "-".to_owned(),
+        };
+        table.add_row([
+            instance.name.clone(),
+            instance.state.clone(),
+            duration(instance.since_seconds),
+            instance.interface.clone(),
+            instance.vrid.to_string(),
+            priority,
+            master,
+            instance
+                .last_advert_age_ms
+                .map_or_else(|| "-".to_owned(), milliseconds),
+            instance
+                .lease_ms
+                .map_or_else(|| "-".to_owned(), milliseconds),
+            addresses(instance),
+        ]);
+    }
+    format!("{}\n", table.trim_fmt())
+}
+
+/// A few addresses are shown, many are counted.
+fn addresses(instance: &InstanceStatus) -> String {
+    match instance.addresses.as_slice() {
+        [first, _, _, _, ..] => format!("{first} and {} more", instance.addresses.len() - 1),
+        few => few.join(" "),
+    }
+}
+
+fn details(out: &mut String, instance: &InstanceStatus) {
+    let _ = writeln!(out, "{}: {}", instance.name, instance.why);
+    for fault in &instance.faults {
+        let _ = writeln!(out, "  FAULT: {fault}");
+    }
+    for check in &instance.checks {
+        let up = match check.up {
+            Some(true) => "up",
+            Some(false) => "down",
+            None => "no result yet",
+        };
+        let effect = match (check.weight, check.share) {
+            (0, _) => "failure means FAULT".to_owned(),
+            (weight, share) => format!("weight {weight:+}, adds {share:+} now"),
+        };
+        let _ = writeln!(out, "  {} {}: {up}, {effect}", check.kind, check.name);
+    }
+    let counters = nonzero(&instance.counters);
+    if !counters.is_empty() {
+        let _ = writeln!(out, "  {counters}");
+    }
+}
+
+fn kernel(out: &mut String, interface: &InterfaceStatus) {
+    let attached = interface.attached.as_deref().unwrap_or("not attached");
+    let reason = interface
+        .reason
+        .as_deref()
+        .map_or_else(String::new, |reason| format!(" ({reason})"));
+    let carrier = if interface.running {
+        ""
+    } else {
+        ", no carrier"
+    };
+    let _ = writeln!(out, "{}: XDP {attached}{reason}{carrier}", interface.name);
+    for (title, counters) in [
+        ("kernel", &interface.kernel),
+        ("rejected", &interface.rejects),
+    ] {
+        let counters = nonzero(counters);
+        if !counters.is_empty() {
+            let _ = writeln!(out, "  {title}: {counters}");
+        }
+    }
+}
+
+fn scripts(out: &mut String, status: &Status) {
+    for script in &status.scripts {
+        let up = match script.up {
+            Some(true) => "up",
+            Some(false) => "down",
+            None => "no result yet",
+        };
+        let last = script.last.as_deref().unwrap_or("has not run");
+        let took = script
+            .took_ms
+            .map_or_else(String::new, |took| format!(" after {took:.1} ms"));
+        let _ = writeln!(out, "script {}: {up}, last run {last}{took}", script.name);
+    }
+}
+
+fn nonzero(counters: &std::collections::BTreeMap<String, u64>) -> String {
+    let shown = counters.iter().filter(|(_, count)| **count > 0);
+    let list: Vec<String> = shown
+        .map(|(name, count)| format!("{name} {count}"))
+        .collect();
+    list.join(", ")
+}
+
+fn milliseconds(value: f64) -> String {
+    if value.abs() < 1000.0 {
+        format!("{value:.0} ms")
+    } else {
+        format!("{:.1} s", value / 1000.0)
+    }
+}
+
+fn duration(seconds: f64) -> String {
+    if seconds < 60.0 {
+        format!("{seconds:.1} s")
+    } else if seconds < 3600.0 {
+        format!("{:.0} min", seconds / 60.0)
+    } else if seconds < 86400.0 {
+        format!("{:.1} h", seconds / 3600.0)
+    } else {
+        format!("{:.1} d", seconds / 86400.0)
+    }
+}

@@ -1,0 +1,202 @@
+//! The daemon's answer to `status`.
+
+use std::collections::BTreeMap;
+
+use vrrp_common::{contract::Counter, election::State, timers, validate::Reject};
+
+use super::{Daemon, Origin, report, router_id, supervisor::Supervised};
+use crate::{
+    control::model::{
+        CheckShare, InstanceStatus, InterfaceStatus, MasterStatus, ScriptStatus, Status,
+    },
+    election::RouterSnapshot,
+    health::Outcome,
+};
+
+pub(super) fn build(daemon: &Daemon, snapshots: &[RouterSnapshot]) -> Status {
+    let pairs = snapshots.iter().filter_map(|snapshot| {
+        daemon
+            .supervised
+            .get(&snapshot.id)
+            .map(|supervised| instance(supervised, snapshot))
+    });
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        router_id: router_id(&daemon.config),
+        configuration: match &daemon.origin {
+            Origin::File(path) => path.display().to_string(),
+            Origin::Embedded { .. } => "embedded default".to_owned(),
+        },
+        instances: pairs.collect(),
+        interfaces: interfaces(daemon),
+        scripts: scripts(daemon),
+    }
+}
+
+fn instance(supervised: &Supervised, snapshot: &RouterSnapshot) -> InstanceStatus {
+    let config = &supervised.instance;
+    let checks = supervised.shares.iter().map(|share| CheckShare {
+        name: share.name.clone(),
+        kind: share.kind.to_owned(),
+        up: share.up,
+        weight: share.weight.value,
+        share: share.adds(),
+    });
+    let addresses = supervised
+        .addresses()
+        .map(|entry| format!("{}/{}", entry.address, entry.prefix));
+    let mut faults = supervised.faults.clone();
+    faults.extend(supervised.stepped_back.clone());
+    let seen = Some(snapshot.heard.seen_ns).filter(|seen| *seen > 0);
+    let lease = Some(snapshot.lease_ns).filter(|lease| *lease > 0);
+    InstanceStatus {
+        name: config.name.clone(),
+        state: report::state_name(snapshot.state).to_owned(),
+        since_seconds: between_ms(snapshot.since_ns, snapshot.now_ns) / 1000.0,
+        why: why(supervised),
+        interface: config.interface.clone(),
+        vrid: config.vrid,
+        addresses: addresses.collect(),
+        base_priority: config.priority,
+        effective_priority: snapshot.priority,
+        checks: checks.collect(),
+        faults,
+        master: master(supervised, snapshot),
+        last_advert_age_ms: seen.map(|seen| between_ms(seen, snapshot.now_ns)),
+        lease_ms: lease.map(|lease| between_ms(snapshot.now_ns, lease)),
+        next_deadline_ms: snapshot
+            .deadline_ns
+            .map(|at| between_ms(snapshot.now_ns, at)),
+        counters: counters(snapshot),
+    }
+}
+
+fn why(supervised: &Supervised) -> String {
+    match &supervised.last_transition {
+        Some(transition) => report::why(transition),
+        None if supervised.waits_for_a_check() => {
+            "waiting for the first result of a check".to_owned()
+        }
+        None => "starting".to_owned(),
+    }
+}
+
+/// Whoever was heard within Master_Down, or ourselves.
+fn master(supervised: &Supervised, snapshot: &RouterSnapshot) -> Option<MasterStatus> {
+    let config = &supervised.instance;
+    if snapshot.state == State::Master {
+        return Some(MasterStatus {
+            address: snapshot
+                .home
+                .source
+                .map_or_else(String::new, |source| source.to_string()),
+            priority: snapshot.priority,
+            interval_seconds: f64::from(config.interval_cs) / 100.0,
+            ourselves: true,
+        });
+    }
+    let heard = &snapshot.heard;
+    // A master below our floor is one that we are about to preempt.
+    let (at, facts) = if heard.seen_ns >= heard.other_ns {
+        (heard.seen_ns, heard.master)
+    } else {
+        (heard.other_ns, heard.other)
+    };
+    let interval = timers::interval_ns(facts.interval_cs);
+    let down = timers::master_down_interval(snapshot.priority, interval, config.down_timer_adverts);
+    let fresh = at > 0 && snapshot.now_ns.saturating_sub(at) < down && facts.priority > 0;
+    fresh.then(|| MasterStatus {
+        address: report::sender(&facts).to_string(),
+        priority: facts.priority,
+        interval_seconds: f64::from(facts.interval_cs) / 100.0,
+        ourselves: false,
+    })
+}
+
+fn counters(snapshot: &RouterSnapshot) -> BTreeMap<String, u64> {
+    let (heard, tally) = (&snapshot.heard, &snapshot.tally);
+    [
+        ("adverts_accepted", heard.accepted),
+        ("adverts_without_authority", heard.lesser),
+        ("foreign_resignations", heard.foreign_zero),
+        ("arp_answered", heard.answered),
+        ("news", heard.news_seq),
+        ("adverts_sent", tally.adverts_sent),
+        ("priority_zero_sent", tally.priority_zero_sent),
+        ("send_failures", tally.send_failures),
+        ("announcements_sent", tally.announcements_sent),
+        ("became_master", tally.became_master),
+        ("released_master", tally.released_master),
+        ("addresses_refused", tally.addresses_refused),
+    ]
+    .into_iter()
+    .map(|(name, count)| (name.to_owned(), count))
+    .collect()
+}
+
+fn interfaces(daemon: &Daemon) -> Vec<InterfaceStatus> {
+    let table = daemon.interfaces.borrow();
+    let mut list: BTreeMap<&str, InterfaceStatus> = BTreeMap::new();
+    for supervised in daemon.supervised.values() {
+        let name = supervised.instance.interface.as_str();
+        let index = supervised.home.ifindex;
+        let attachment = daemon.dataplane.attachment(index);
+        let counts = daemon.dataplane.counters(index).unwrap_or_default();
+        list.entry(name).or_insert_with(|| InterfaceStatus {
+            name: name.to_owned(),
+            index,
+            running: table
+                .by_index(index)
+                .is_some_and(|interface| interface.running),
+            attached: attachment.map(|attachment| attachment.mode.to_string()),
+            reason: attachment.map(|attachment| attachment.reason.clone()),
+            kernel: Counter::ALL
+                .iter()
+                .map(|counter| (counter.name().to_owned(), counts.get(*counter)))
+                .collect(),
+            rejects: Reject::ALL
+                .iter()
+                .map(|reason| (reason.name().to_owned(), counts.rejects(*reason)))
+                .collect(),
+        });
+    }
+    list.into_values().collect()
+}
+
+fn scripts(daemon: &Daemon) -> Vec<ScriptStatus> {
+    let list = daemon.scripts.iter().map(|(name, state)| {
+        let state = state.borrow();
+        let last = state.last.as_ref();
+        ScriptStatus {
+            name: name.clone(),
+            up: state.up,
+            last: last.map(|last| outcome(&last.outcome)),
+            took_ms: last.map(|last| last.took.as_secs_f64() * 1000.0),
+        }
+    });
+    list.collect()
+}
+
+/// How a run ended, in words.
+pub(super) fn outcome(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Exited(code) => format!("exited with {code}"),
+        Outcome::Signalled(signal) => format!("was ended by signal {signal}"),
+        Outcome::TimedOut => "took longer than its timeout".to_owned(),
+        Outcome::NotStarted(error) => format!("could not be started: {error}"),
+    }
+}
+
+/// Milliseconds from one time to another; negative when the first is later.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "for display: 52 bits of nanoseconds are 52 days"
+)]
+fn between_ms(from_ns: u64, to_ns: u64) -> f64 {
+    if to_ns >= from_ns {
+        (to_ns - from_ns) as f64 / 1e6
+    } else {
+        -((from_ns - to_ns) as f64 / 1e6)
+    }
+}

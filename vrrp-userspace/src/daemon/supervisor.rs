@@ -1,0 +1,322 @@
+//! One instance as the control plane sees it: what its interface and its checks say, and what that
+//! means for its priority and for FAULT.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tokio::sync::watch;
+use vrrp_common::{
+    election::{Event, Settings},
+    timers,
+    vrrp::{ChecksumForm, PRIORITY_OWNER},
+};
+
+use crate::{
+    config::model::{Instance, ScriptUser, Weight},
+    dataplane::{Dataplane, ModeRequest},
+    election::{Command, ElectionHandle, Home, RouterId, RouterSpec, Transition},
+    health::ScriptState,
+    net::{InterfaceTable, Membership, VirtualAddress},
+    notify::Notifier,
+};
+
+/// An instance and what the election was told of it.
+pub(super) struct Supervised {
+    pub(super) id: RouterId,
+    pub(super) slot: u32,
+    pub(super) instance: Instance,
+    pub(super) home: Home,
+    pub(super) notifier: Notifier,
+    /// What holds it in FAULT.
+    pub(super) faults: Vec<String>,
+    /// What each tracked thing does to the priority.
+    pub(super) shares: Vec<Share>,
+    /// The embedded default has given up, and why.
+    pub(super) stepped_back: Option<String>,
+    pub(super) last_transition: Option<Transition>,
+    told: Told,
+    membership: Option<Membership>,
+    attach_error: Option<String>,
+}
+
+/// A tracked thing and what it does.
+pub(super) struct Share {
+    pub(super) name: String,
+    pub(super) kind: &'static str,
+    pub(super) weight: Weight,
+    pub(super) up: Option<bool>,
+}
+
+/// What the election knows already.
+#[derive(Default)]
+struct Told {
+    home: Home,
+    priority: u8,
+    started: bool,
+    fault: bool,
+}
+
+impl Supervised {
+    pub(super) fn new(
+        id: RouterId,
+        slot: u32,
+        instance: Instance,
+        script_user: Option<ScriptUser>,
+    ) -> Self {
+        let notifier = Notifier::start(instance.name.clone(), instance.notify.clone(), script_user);
+        let told = Told {
+            priority: instance.priority,
+            ..Told::default()
+        };
+        Self {
+            id,
+            slot,
+            instance,
+            home: Home::default(),
+            notifier,
+            faults: Vec::new(),
+            shares: Vec::new(),
+            stepped_back: None,
+            last_transition: None,
+            told,
+            membership: None,
+            attach_error: None,
+        }
+    }
+
+    pub(super) fn spec(&self) -> RouterSpec {
+        let instance = &self.instance;
+        RouterSpec {
+            id: self.id,
+            slot: self.slot,
+            home: self.home,
+            vrid: instance.vrid,
+            priority: instance.priority,
+            interval_cs: instance.interval_cs,
+            settings: Settings {
+                interval_ns: timers::interval_ns(instance.interval_cs),
+                preempt: !instance.nopreempt,
+                preempt_delay_ns: instance
+                    .preempt_delay
+                    .as_nanos()
+                    .try_into()
+                    .unwrap_or(u64::MAX),
+                down_timer_adverts: instance.down_timer_adverts,
+                announce: instance.announce,
+            },
+            form: if instance.checksum_message_only {
+                ChecksumForm::MessageOnly
+            } else {
+                ChecksumForm::PseudoHeader
+            },
+            advertised: instance
+                .addresses
+                .iter()
+                .map(|entry| entry.address.octets())
+                .collect(),
+            addresses: self.addresses().cloned().collect::<Arc<[VirtualAddress]>>(),
+        }
+    }
+
+    /// Every address, advertised or not.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = &VirtualAddress> {
+        self.instance
+            .addresses
+            .iter()
+            .chain(&self.instance.excluded)
+    }
+
+    pub(super) fn entered(&mut self, transition: Transition) {
+        self.last_transition = Some(transition);
+    }
+
+    /// Finds the interface, attaches to it when it is new, and lets go of the one before.
+    pub(super) fn follow_interface(
+        &mut self,
+        table: &InterfaceTable,
+        dataplane: &mut Dataplane,
+        mode: ModeRequest,
+    ) {
+        let virtual_addresses: Vec<_> = self.addresses().map(|entry| entry.address).collect();
+        let interface = table.by_name(&self.instance.interface);
+        let home = interface.map_or(Home::default(), |interface| Home {
+            ifindex: interface.index,
+            mac: interface.mac,
+            source: interface.primary_address(|address| virtual_addresses.contains(&address)),
+        });
+        if home.ifindex != self.home.ifindex {
+            if self.home.ifindex != 0 {
+                dataplane.unroute(self.home.ifindex, self.instance.vrid, &virtual_addresses);
+                if table.by_index(self.home.ifindex).is_none() {
+                    dataplane.forget(self.home.ifindex);
+                }
+                self.membership = None;
+            }
+            self.attach_error = None;
+        }
+        let fresh = home.ifindex != self.home.ifindex;
+        self.home = home;
+        if let Some(interface) = interface.filter(|_| fresh || self.membership.is_none()) {
+            self.attach_error = self
+                .settle_in(interface, dataplane, mode, &virtual_addresses)
+                .err();
+        }
+    }
+
+    fn settle_in(
+        &mut self,
+        interface: &crate::net::Interface,
+        dataplane: &mut Dataplane,
+        mode: ModeRequest,
+        virtual_addresses: &[std::net::Ipv4Addr],
+    ) -> Result<(), String> {
+        let known = dataplane.attachment(interface.index).is_some();
+        let attachment = dataplane
+            .attach(interface, mode)
+            .map_err(|error| error.to_string())?;
+        if !known {
+            let name = &interface.name;
+            tracing::info!(
+                "{name}: XDP attached, {} ({})",
+                attachment.mode,
+                attachment.reason
+            );
+        }
+        dataplane
+            .route(
+                self.slot,
+                interface.index,
+                self.instance.vrid,
+                virtual_addresses,
+            )
+            .map_err(|error| error.to_string())?;
+        let membership = Membership::join(interface.index)
+            .map_err(|error| format!("join 224.0.0.18 on {}: {error}", interface.name))?;
+        self.membership = Some(membership);
+        Ok(())
+    }
+
+    /// Adds up what the interface and the checks say, and tells the election what changed.
+    pub(super) fn weigh(
+        &mut self,
+        table: &InterfaceTable,
+        scripts: &BTreeMap<String, watch::Receiver<ScriptState>>,
+        election: &ElectionHandle,
+    ) {
+        self.shares = self.measure(table, scripts);
+        let faults = self.find_faults(table);
+        if faults != self.faults {
+            for fault in faults.iter().filter(|fault| !self.faults.contains(fault)) {
+                tracing::warn!("({}) {fault}", self.instance.name);
+            }
+            self.faults = faults;
+        }
+        if self.home != self.told.home {
+            self.told.home = self.home;
+            election.send(Command::Move(self.id, self.home));
+        }
+        let priority = self.effective_priority();
+        if priority != self.told.priority {
+            tracing::info!(
+                "({}) effective priority {} -> {priority}",
+                self.instance.name,
+                self.told.priority
+            );
+            self.told.priority = priority;
+            election.tell(self.id, Event::Priority(priority));
+        }
+        self.tell_fault(election);
+    }
+
+    fn tell_fault(&mut self, election: &ElectionHandle) {
+        if self.stepped_back.is_some() {
+            return;
+        }
+        let fault = !self.faults.is_empty();
+        if fault && !self.told.fault {
+            self.told.fault = true;
+            election.tell(self.id, Event::FaultRaised);
+        }
+        if fault || self.waits_for_a_check() {
+            return;
+        }
+        if std::mem::replace(&mut self.told.fault, false) {
+            self.told.started = true;
+            election.tell(self.id, Event::FaultCleared);
+        } else if !std::mem::replace(&mut self.told.started, true) {
+            election.tell(self.id, Event::Startup);
+        }
+    }
+
+    /// A check whose failure means FAULT holds the instance out until its first result.
+    pub(super) fn waits_for_a_check(&self) -> bool {
+        let undecided = |share: &Share| share.up.is_none() && share.weight.value == 0;
+        !self.told.started && self.shares.iter().any(undecided)
+    }
+
+    fn measure(
+        &self,
+        table: &InterfaceTable,
+        scripts: &BTreeMap<String, watch::Receiver<ScriptState>>,
+    ) -> Vec<Share> {
+        let tracked_scripts = self.instance.track_scripts.iter().map(|track| Share {
+            name: track.script.clone(),
+            kind: "script",
+            weight: track.weight,
+            up: scripts
+                .get(&track.script)
+                .and_then(|script| script.borrow().up),
+        });
+        let tracked_interfaces = self.instance.track_interfaces.iter().map(|track| Share {
+            name: track.interface.clone(),
+            kind: "interface",
+            weight: track.weight,
+            up: Some(
+                table
+                    .by_name(&track.interface)
+                    .is_some_and(|interface| interface.running),
+            ),
+        });
+        tracked_scripts.chain(tracked_interfaces).collect()
+    }
+
+    fn find_faults(&self, table: &InterfaceTable) -> Vec<String> {
+        let mut faults = Vec::new();
+        let name = &self.instance.interface;
+        match table.by_name(name) {
+            None => faults.push(format!("interface {name} does not exist")),
+            Some(interface) => {
+                if !interface.running && !self.instance.dont_track_primary {
+                    faults.push(format!("interface {name} is down or has no carrier"));
+                }
+                if self.home.source.is_none() {
+                    faults.push(format!("interface {name} has no IPv4 address of its own"));
+                }
+            }
+        }
+        faults.extend(self.attach_error.clone());
+        for share in &self.shares {
+            if share.up.is_some_and(|up| share.weight.share(up).is_none()) {
+                let state = if share.weight.reverse { "up" } else { "down" };
+                faults.push(format!("{} {} is {state}", share.kind, share.name));
+            }
+        }
+        faults
+    }
+
+    /// keepalived's arithmetic: the sum is kept between 1 and 254, and an owner stays an owner.
+    pub(super) fn effective_priority(&self) -> u8 {
+        if self.instance.priority == PRIORITY_OWNER {
+            return PRIORITY_OWNER;
+        }
+        let total: i32 = self.shares.iter().map(Share::adds).sum();
+        let effective = (i32::from(self.instance.priority) + total).clamp(1, 254);
+        u8::try_from(effective).unwrap_or(self.instance.priority)
+    }
+}
+
+impl Share {
+    /// What it adds to the priority now; nothing before its first result.
+    pub(super) fn adds(&self) -> i32 {
+        self.up.and_then(|up| self.weight.share(up)).unwrap_or(0)
+    }
+}

@@ -1,0 +1,221 @@
+//! The election thread: runs every virtual router's machine from `vrrp-common` and carries out
+//! what it asks for. It waits for the doorbell, one timer and its mailbox, and for nothing else: no
+//! files, no DNS, no log output, no netlink answer.
+
+mod router;
+mod thread;
+
+use std::{net::Ipv4Addr, sync::Arc};
+
+use tokio::sync::{mpsc, oneshot};
+use vrrp_common::{
+    election::{Cause, Event, Settings, State},
+    slot::{Facts, Heard},
+    vrrp::ChecksumForm,
+};
+
+use crate::net::VirtualAddress;
+pub use thread::{Parts, start};
+
+/// Names a virtual router towards the election thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouterId(pub u32);
+
+/// Where a virtual router lives on the network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Home {
+    /// Interface index; 0 while the interface does not exist.
+    pub ifindex: u32,
+    /// MAC of the interface.
+    pub mac: [u8; 6],
+    /// Source of adverts: the interface's primary address.
+    pub source: Option<Ipv4Addr>,
+}
+
+/// Everything the election thread needs of a virtual router.
+#[derive(Clone, Debug)]
+pub struct RouterSpec {
+    /// Its name here.
+    pub id: RouterId,
+    /// Its slot in `MASTER_SEEN`.
+    pub slot: u32,
+    /// Where it lives.
+    pub home: Home,
+    /// Virtual Router Identifier.
+    pub vrid: u8,
+    /// Effective priority to begin with.
+    pub priority: u8,
+    /// Advertisement_Interval in centiseconds.
+    pub interval_cs: u16,
+    /// Timers and preemption.
+    pub settings: Settings,
+    /// Checksum form to send.
+    pub form: ChecksumForm,
+    /// Addresses carried in adverts (`virtual_ipaddress`), in configured order.
+    pub advertised: Vec<[u8; 4]>,
+    /// Addresses to put on the interface, the excluded ones too.
+    pub addresses: Arc<[VirtualAddress]>,
+}
+
+/// What the rest of the daemon asks of the election thread.
+pub enum Command {
+    /// Takes a virtual router in, in INIT.
+    Add(Box<RouterSpec>),
+    /// Something happened to a virtual router.
+    Tell(RouterId, Event),
+    /// Its interface, MAC or source address changed.
+    Move(RouterId, Home),
+    /// Its addresses were changed, or the kernel refused some.
+    Settled {
+        /// Whose.
+        id: RouterId,
+        /// The promotion they were added for.
+        epoch: u64,
+        /// How many the kernel refused.
+        refused: u32,
+    },
+    /// Reports every virtual router.
+    Snapshot(oneshot::Sender<Vec<RouterSnapshot>>),
+    /// Resigns one virtual router for good.
+    Retire(RouterId),
+    /// Resigns everywhere, takes the addresses off and answers when the kernel has done so.
+    Stop(oneshot::Sender<()>),
+}
+
+/// What the election thread reports on its own.
+#[derive(Clone, Debug)]
+pub enum Notice {
+    /// A virtual router entered a state.
+    Entered(Transition),
+    /// An advert on our VRID carries other addresses than ours.
+    OtherAddresses {
+        /// The virtual router.
+        id: RouterId,
+        /// The advert.
+        facts: Facts,
+    },
+    /// Priority 0 from somebody who is not the master we know: ignored.
+    ForeignResignation {
+        /// The virtual router.
+        id: RouterId,
+    },
+    /// Somebody else announced one of our addresses while we are MASTER.
+    Claim {
+        /// The virtual router.
+        id: RouterId,
+        /// Their MAC.
+        mac: [u8; 6],
+    },
+    /// The kernel refused to add or remove an address.
+    AddressRefused {
+        /// The virtual router.
+        id: RouterId,
+        /// The address, and what the kernel said.
+        what: String,
+    },
+    /// The kernel did not take a frame.
+    SendFailed {
+        /// The virtual router.
+        id: RouterId,
+        /// What the kernel said.
+        what: String,
+    },
+}
+
+/// A state entered, with what led to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Transition {
+    /// The virtual router.
+    pub id: RouterId,
+    /// The state entered.
+    pub state: State,
+    /// Why.
+    pub cause: Cause,
+    /// When, in nanoseconds of `CLOCK_BOOTTIME`.
+    pub at_ns: u64,
+    /// Effective priority at that moment.
+    pub priority: u8,
+    /// The last advert that held us down, or beat us.
+    pub master: Facts,
+}
+
+/// A virtual router as it stands.
+#[derive(Clone, Debug)]
+pub struct RouterSnapshot {
+    /// The virtual router.
+    pub id: RouterId,
+    /// State.
+    pub state: State,
+    /// Why it is in that state.
+    pub cause: Option<Cause>,
+    /// Since when, in nanoseconds of `CLOCK_BOOTTIME`.
+    pub since_ns: u64,
+    /// When this snapshot was taken.
+    pub now_ns: u64,
+    /// Effective priority.
+    pub priority: u8,
+    /// Adverts with this priority or more hold us down.
+    pub floor: u8,
+    /// Where it lives.
+    pub home: Home,
+    /// Lease; 0 = not MASTER.
+    pub lease_ns: u64,
+    /// The next deadline.
+    pub deadline_ns: Option<u64>,
+    /// What the kernel heard.
+    pub heard: Heard,
+    /// What was sent and how often states changed.
+    pub tally: Tally,
+}
+
+/// Counters of a virtual router in user space.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Adverts the kernel took, priority 0 included.
+    pub adverts_sent: u64,
+    /// Priority-0 adverts among them.
+    pub priority_zero_sent: u64,
+    /// Frames the kernel did not take.
+    pub send_failures: u64,
+    /// Announcements (gratuitous ARP) sent.
+    pub announcements_sent: u64,
+    /// Times MASTER was entered.
+    pub became_master: u64,
+    /// Times MASTER was left.
+    pub released_master: u64,
+    /// Addresses the kernel refused.
+    pub addresses_refused: u64,
+}
+
+/// The way to the election thread. Never blocks.
+#[derive(Clone)]
+pub struct ElectionHandle {
+    mailbox: mpsc::UnboundedSender<Command>,
+}
+
+impl ElectionHandle {
+    /// Sends a command. When the thread is gone the process is ending, and nobody is left to care.
+    pub fn send(&self, command: Command) {
+        let _ = self.mailbox.send(command);
+    }
+
+    /// Tells a virtual router what happened.
+    pub fn tell(&self, id: RouterId, event: Event) {
+        self.send(Command::Tell(id, event));
+    }
+
+    /// Reports every virtual router; empty when the thread has ended.
+    pub async fn snapshot(&self) -> Vec<RouterSnapshot> {
+        let (sender, receiver) = oneshot::channel();
+        self.send(Command::Snapshot(sender));
+        receiver.await.unwrap_or_default()
+    }
+
+    /// Resigns everywhere and waits until the addresses are gone.
+    pub async fn stop(&self) {
+        let (sender, receiver) = oneshot::channel();
+        self.send(Command::Stop(sender));
+        // An error means that the thread has ended already.
+        let _ = receiver.await;
+    }
+}

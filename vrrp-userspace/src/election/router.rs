@@ -1,0 +1,352 @@
+//! One virtual router: its machine, its frames, and the carrying out of actions in order.
+
+use std::collections::VecDeque;
+
+use tokio::sync::mpsc::UnboundedSender;
+use vrrp_common::{
+    arp,
+    election::{Action, Actions, Cause, Election, Event, State},
+    encode::{self, AdvertFrame},
+    slot::{Facts, Heard, Slot},
+    validate,
+    vrrp::{PRIORITY_RESIGN, Source},
+};
+
+use super::{Command, ElectionHandle, Home, Notice, RouterSnapshot, RouterSpec, Tally, Transition};
+use crate::{
+    clock,
+    dataplane::SlotTable,
+    net::{AddressJob, AddressWorker, Change, PacketSocket, Refused},
+};
+
+/// What a virtual router carries its actions out with.
+pub(super) struct Tools {
+    pub(super) slots: SlotTable,
+    pub(super) socket: PacketSocket,
+    pub(super) addresses: AddressWorker,
+    pub(super) notices: UnboundedSender<Notice>,
+    pub(super) mailbox: ElectionHandle,
+}
+
+impl Tools {
+    fn notify(&self, notice: Notice) {
+        // An error means that the process is ending.
+        let _ = self.notices.send(notice);
+    }
+}
+
+/// One virtual router.
+pub(super) struct Router {
+    spec: RouterSpec,
+    election: Election,
+    frames: Frames,
+    cause: Option<Cause>,
+    since_ns: u64,
+    state: State,
+    tally: Tally,
+    reported: Reported,
+}
+
+/// What was reported already, so that each piece of news is told once.
+#[derive(Default)]
+struct Reported {
+    addresses: [Facts; 2],
+    foreign_zero: u64,
+    claim_ns: u64,
+    sending: bool,
+}
+
+/// Frames built ahead of time.
+#[derive(Default)]
+struct Frames {
+    priority: u8,
+    advert: Vec<u8>,
+    resignation: Vec<u8>,
+    announcements: Vec<[u8; arp::FRAME_LEN]>,
+}
+
+/// Looks at the slot again at most this often in a row; the next deadline looks anyway.
+const MAX_LOOKS: usize = 4;
+
+impl Router {
+    pub(super) fn new(spec: RouterSpec, tools: &Tools) -> Self {
+        let source = spec
+            .home
+            .source
+            .map_or(Source::default(), |ip| Source::v4(ip.octets()));
+        let election = Election::new(spec.settings, spec.priority, source, spec.home.mac);
+        let mut router = Self {
+            frames: Frames::default(),
+            cause: None,
+            since_ns: clock::now_ns(),
+            state: State::Init,
+            tally: Tally::default(),
+            reported: Reported::default(),
+            election,
+            spec,
+        };
+        router.build_frames();
+        if let Some(slot) = tools.slots.get(router.spec.slot) {
+            slot.publish(router.election.standing());
+        }
+        router
+    }
+
+    /// When the router wants to look at its slot at the latest.
+    pub(super) fn deadline(&self) -> Option<u64> {
+        self.election.deadline()
+    }
+
+    pub(super) const fn slot(&self) -> u32 {
+        self.spec.slot
+    }
+
+    /// The doorbell rang, or the deadline passed.
+    pub(super) fn look(&mut self, tools: &Tools) {
+        for _ in 0..MAX_LOOKS {
+            let Some(slot) = tools.slots.get(self.spec.slot) else {
+                return;
+            };
+            let heard = slot.heard();
+            slot.acknowledge(heard.news_seq);
+            self.report_news(&heard, tools);
+            self.handle(Event::Look(heard), tools);
+            if !slot.has_news() {
+                return;
+            }
+        }
+    }
+
+    /// Feeds an event to the machine and carries out everything that follows from it.
+    pub(super) fn handle(&mut self, event: Event, tools: &Tools) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let actions = self.election.handle(clock::now_ns(), event);
+            self.carry_out(&actions, &mut events, tools);
+        }
+    }
+
+    /// The interface, its MAC or its address changed.
+    pub(super) fn relocate(&mut self, home: Home, tools: &Tools) {
+        let before = std::mem::replace(&mut self.spec.home, home);
+        self.build_frames();
+        if before.mac != home.mac {
+            self.handle(Event::Mac(home.mac), tools);
+        }
+        if let Some(ip) = home.source
+            && before.source != home.source
+        {
+            self.handle(Event::Source(Source::v4(ip.octets())), tools);
+        }
+    }
+
+    pub(super) fn settled(&mut self, epoch: u64, refused: u32, tools: &Tools) {
+        self.tally.addresses_refused += u64::from(refused);
+        self.handle(Event::Settled(epoch), tools);
+    }
+
+    fn carry_out(&mut self, actions: &Actions, events: &mut VecDeque<Event>, tools: &Tools) {
+        let Some(slot) = tools.slots.get(self.spec.slot) else {
+            return;
+        };
+        for action in actions.iter() {
+            match action {
+                Action::Publish(standing) => {
+                    slot.publish(&standing);
+                    if standing.priority != self.frames.priority {
+                        self.build_frames();
+                    }
+                }
+                Action::Lease(lease_ns) => slot.store_lease(lease_ns),
+                Action::Advertise { priority } => {
+                    events.extend(self.advertise(priority, slot, tools).map(Event::Advertised));
+                }
+                Action::AddAddresses { epoch } => self.change_addresses(Change::Add, epoch, tools),
+                Action::RemoveAddresses => self.change_addresses(Change::Remove, 0, tools),
+                Action::Announce { repeat } => self.announce(repeat, tools),
+                Action::Entered(state, cause) => self.enter(state, cause, slot, tools),
+            }
+        }
+    }
+
+    /// Sends one advert. Returns when the clock was read before sending, if the kernel took it and
+    /// it vouches for us.
+    fn advertise(&mut self, priority: u8, slot: &Slot, tools: &Tools) -> Option<u64> {
+        let resigns = priority == PRIORITY_RESIGN;
+        let frame = if resigns {
+            &self.frames.resignation
+        } else {
+            &self.frames.advert
+        };
+        if frame.is_empty() {
+            return None;
+        }
+        let before_ns = clock::now_ns();
+        slot.store_decided(before_ns);
+        let failures = tools.socket.send(&[(self.spec.home.ifindex, frame)]);
+        if let Some(failure) = failures.first() {
+            self.tally.send_failures += 1;
+            // Once per failure that lasts, not once per advert.
+            if !std::mem::replace(&mut self.reported.sending, true) {
+                let what = failure.error.to_string();
+                tools.notify(Notice::SendFailed {
+                    id: self.spec.id,
+                    what,
+                });
+            }
+            return None;
+        }
+        self.reported.sending = false;
+        self.tally.adverts_sent += 1;
+        self.tally.priority_zero_sent += u64::from(resigns);
+        (!resigns).then_some(before_ns)
+    }
+
+    /// Every address once before any address twice: the first announcement is the one that counts.
+    fn announce(&mut self, repeat: u32, tools: &Tools) {
+        let ifindex = self.spec.home.ifindex;
+        let round = self
+            .frames
+            .announcements
+            .iter()
+            .map(|frame| (ifindex, frame.as_slice()));
+        let frames: Vec<(u32, &[u8])> = (0..repeat).flat_map(|_| round.clone()).collect();
+        let failures = tools.socket.send(&frames);
+        self.tally.send_failures += failures.len() as u64;
+        if failures.is_empty() {
+            self.tally.announcements_sent += frames.len() as u64;
+        }
+    }
+
+    fn change_addresses(&self, change: Change, epoch: u64, tools: &Tools) {
+        let id = self.spec.id;
+        let mailbox = tools.mailbox.clone();
+        let notices = tools.notices.clone();
+        let done = move |refused: Vec<Refused>| {
+            let count = u32::try_from(refused.len()).unwrap_or(u32::MAX);
+            for Refused { address, error } in refused {
+                let verb = if change == Change::Add {
+                    "add"
+                } else {
+                    "remove"
+                };
+                let what = format!("{verb} {address}: {error}");
+                // An error means that the process is ending.
+                let _ = notices.send(Notice::AddressRefused { id, what });
+            }
+            if change == Change::Add {
+                mailbox.send(Command::Settled {
+                    id,
+                    epoch,
+                    refused: count,
+                });
+            }
+        };
+        tools.addresses.submit(AddressJob {
+            ifindex: self.spec.home.ifindex,
+            change,
+            addresses: self.spec.addresses.clone(),
+            done: Box::new(done),
+        });
+    }
+
+    fn enter(&mut self, state: State, cause: Cause, slot: &Slot, tools: &Tools) {
+        let before = std::mem::replace(&mut self.state, state);
+        self.tally.became_master += u64::from(state == State::Master);
+        self.tally.released_master += u64::from(before == State::Master && state != State::Master);
+        self.cause = Some(cause);
+        self.since_ns = clock::now_ns();
+        let transition = Transition {
+            id: self.spec.id,
+            state,
+            cause,
+            at_ns: self.since_ns,
+            priority: self.election.standing().priority,
+            master: slot.heard().master,
+        };
+        tools.notify(Notice::Entered(transition));
+    }
+
+    fn report_news(&mut self, heard: &Heard, tools: &Tools) {
+        let id = self.spec.id;
+        let own_sum = validate::addresses_sum(self.spec.advertised.iter().copied());
+        let own_count = self.spec.advertised.len();
+        for (facts, reported) in [heard.master, heard.other]
+            .into_iter()
+            .zip(&mut self.reported.addresses)
+        {
+            let same = facts.addresses_sum == own_sum && usize::from(facts.count) == own_count;
+            let known =
+                facts.source == reported.source && facts.addresses_sum == reported.addresses_sum;
+            if !facts.source.is_unspecified() && !same && !known {
+                *reported = facts;
+                tools.notify(Notice::OtherAddresses { id, facts });
+            }
+        }
+        if heard.foreign_zero > self.reported.foreign_zero {
+            self.reported.foreign_zero = heard.foreign_zero;
+            tools.notify(Notice::ForeignResignation { id });
+        }
+        if heard.claim_ns > self.reported.claim_ns {
+            self.reported.claim_ns = heard.claim_ns;
+            tools.notify(Notice::Claim {
+                id,
+                mac: heard.claim_mac,
+            });
+        }
+    }
+
+    fn build_frames(&mut self) {
+        let priority = self.election.standing().priority;
+        self.frames = Frames {
+            priority,
+            advert: self.advert_frame(priority),
+            resignation: self.advert_frame(PRIORITY_RESIGN),
+            announcements: self
+                .spec
+                .addresses
+                .iter()
+                .map(|entry| {
+                    arp::announcement(entry.address.octets(), self.spec.home.mac).to_bytes()
+                })
+                .collect(),
+        };
+    }
+
+    /// Empty where the interface has no address to send from; nothing is sent then.
+    fn advert_frame(&self, priority: u8) -> Vec<u8> {
+        let Some(source) = self.spec.home.source else {
+            return Vec::new();
+        };
+        let mut buffer = [0; encode::MAX_FRAME_LEN];
+        let frame = AdvertFrame {
+            mac: self.spec.home.mac,
+            source: source.octets(),
+            vrid: self.spec.vrid,
+            priority,
+            interval_cs: self.spec.interval_cs,
+            form: self.spec.form,
+            addresses: &self.spec.advertised,
+        };
+        let length = encode::advert(&frame, &mut buffer).unwrap_or(0);
+        buffer.get(..length).unwrap_or_default().to_vec()
+    }
+
+    pub(super) fn snapshot(&self, tools: &Tools) -> RouterSnapshot {
+        let slot = tools.slots.get(self.spec.slot);
+        RouterSnapshot {
+            id: self.spec.id,
+            state: self.election.state(),
+            cause: self.cause,
+            since_ns: self.since_ns,
+            now_ns: clock::now_ns(),
+            priority: self.election.standing().priority,
+            floor: self.election.standing().floor,
+            home: self.spec.home,
+            lease_ns: slot.map_or(0, Slot::lease_ns),
+            deadline_ns: self.election.deadline(),
+            heard: slot.map(Slot::heard).unwrap_or_default(),
+            tally: self.tally,
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Command lines of scripts: split once, run as the right user, in a process group of their own.
+
+use std::{io, process::Stdio};
+
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+use thiserror::Error;
+use tokio::process::Child;
+
+use crate::config::model::ScriptUser;
+
+/// Who runs a script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    uid: u32,
+    gid: u32,
+}
+
+/// Why a script cannot be run.
+#[derive(Debug, Error)]
+pub enum CommandError {
+    /// No such user.
+    #[error("there is no user {0}")]
+    NoUser(String),
+    /// No such group.
+    #[error("there is no group {0}")]
+    NoGroup(String),
+    /// The command line is broken.
+    #[error("cannot split the command line: {0}")]
+    Split(#[from] shell_words::ParseError),
+    /// The command line is empty.
+    #[error("the command line is empty")]
+    Empty,
+}
+
+impl Identity {
+    /// keepalived's order: the script's own `user`, then `script_user`, then the user
+    /// `keepalived_script` if there is one, then whoever runs the daemon (`None`).
+    ///
+    /// # Errors
+    ///
+    /// A user or group that does not exist.
+    pub fn resolve(
+        own: Option<&ScriptUser>,
+        default: Option<&ScriptUser>,
+    ) -> Result<Option<Self>, CommandError> {
+        let Some(named) = own.or(default) else {
+            let user = uzers::get_user_by_name("keepalived_script");
+            return Ok(user.map(|user| Self {
+                uid: user.uid(),
+                gid: user.primary_group_id(),
+            }));
+        };
+        let user = uzers::get_user_by_name(&named.user)
+            .ok_or_else(|| CommandError::NoUser(named.user.clone()))?;
+        let gid = match &named.group {
+            Some(group) => uzers::get_group_by_name(group)
+                .ok_or_else(|| CommandError::NoGroup(group.clone()))?
+                .gid(),
+            None => user.primary_group_id(),
+        };
+        Ok(Some(Self {
+            uid: user.uid(),
+            gid,
+        }))
+    }
+}
+
+/// A command ready to run.
+#[derive(Clone, Debug)]
+pub struct Command {
+    words: Vec<String>,
+    identity: Option<Identity>,
+}
+
+/// Characters that only a shell understands.
+const SHELL_SYNTAX: &[char] = &[
+    '|', '&', ';', '<', '>', '(', ')', '$', '`', '*', '?', '~', '\n',
+];
+
+impl Command {
+    /// Splits a command line as a shell would; one with shell syntax is given to `/bin/sh -c`.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError`] for a line that cannot be split, or is empty.
+    pub fn new(line: &str, identity: Option<Identity>) -> Result<Self, CommandError> {
+        let words = if line.contains(SHELL_SYNTAX) {
+            vec!["/bin/sh".to_owned(), "-c".to_owned(), line.to_owned()]
+        } else {
+            shell_words::split(line)?
+        };
+        if words.is_empty() {
+            return Err(CommandError::Empty);
+        }
+        Ok(Self { words, identity })
+    }
+
+    /// Starts the command with more arguments behind its own. Its output goes nowhere; it leads a
+    /// process group, so that whatever it starts can be ended with it.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says: not found, not executable, not permitted.
+    pub fn start(&self, more: &[&str]) -> io::Result<Child> {
+        let (program, arguments) = self
+            .words
+            .split_first()
+            .ok_or(io::ErrorKind::InvalidInput)?;
+        let mut command = tokio::process::Command::new(program);
+        command
+            .args(arguments)
+            .args(more)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0);
+        for variable in ["IFS", "LD_PRELOAD", "LD_LIBRARY_PATH"] {
+            command.env_remove(variable);
+        }
+        if let Some(Identity { uid, gid }) = self.identity {
+            command.uid(uid).gid(gid);
+        }
+        command.spawn()
+    }
+}
+
+/// Signals a child's whole process group. A group that is gone already is as wanted.
+pub(super) fn signal_group(child: &Child, signal: Signal) {
+    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
+        let _ = killpg(Pid::from_raw(pid), signal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_shell_syntax_gets_a_shell() {
+        let words = |line| Command::new(line, None).unwrap().words;
+        assert_eq!(words("/bin/check 'a b' c"), ["/bin/check", "a b", "c"]);
+        assert_eq!(words("a | b"), ["/bin/sh", "-c", "a | b"]);
+        assert!(matches!(Command::new("  ", None), Err(CommandError::Empty)));
+        assert!(matches!(
+            Command::new("'", None),
+            Err(CommandError::Split(_))
+        ));
+    }
+
+    #[test]
+    fn unknown_users_are_named() {
+        let user = ScriptUser {
+            user: "no-such-user-here".to_owned(),
+            group: None,
+        };
+        let error = Identity::resolve(Some(&user), None).unwrap_err();
+        assert!(error.to_string().contains("no-such-user-here"));
+    }
+}

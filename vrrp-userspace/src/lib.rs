@@ -1,0 +1,15 @@
+//! xvrrp: a VRRP daemon with an XDP dataplane, configured by keepalived.conf.
+//!
+//! `docs/architecture.md` draws how the parts fit together.
+
+pub mod clock;
+pub mod config;
+pub mod control;
+pub mod daemon;
+pub mod dataplane;
+pub mod discovery;
+pub mod election;
+pub mod health;
+pub mod net;
+pub mod notify;
+pub mod run_dir;

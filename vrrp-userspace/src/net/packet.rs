@@ -1,0 +1,117 @@
+//! Whole Ethernet frames through one `AF_PACKET` socket. Its protocol is 0: it receives nothing.
+
+use std::{
+    io, mem,
+    os::fd::{AsRawFd as _, RawFd},
+};
+
+use socket2::{Domain, Socket, Type};
+
+/// The sending end of every interface.
+pub struct PacketSocket {
+    socket: Socket,
+}
+
+/// A frame the kernel did not take.
+#[derive(Debug)]
+pub struct SendFailure {
+    /// The interface it was for.
+    pub ifindex: u32,
+    /// What the kernel said.
+    pub error: io::Error,
+}
+
+/// The most messages `sendmmsg` takes at once (`UIO_MAXIOV`).
+const MAX_BATCH: usize = 1024;
+
+impl PacketSocket {
+    /// Opens the socket; needs `CAP_NET_RAW`.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub fn open() -> io::Result<Self> {
+        let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
+        Ok(Self { socket })
+    }
+
+    /// Sends frames, each to its interface. One that fails does not keep back the others: the
+    /// kernel stops a batch at the first failure, so the rest of that interface's frames are
+    /// skipped and the batch goes on behind them.
+    #[must_use]
+    pub fn send(&self, frames: &[(u32, &[u8])]) -> Vec<SendFailure> {
+        let mut failures = Vec::new();
+        let mut rest = frames;
+        while let Some(&(ifindex, _)) = rest.first() {
+            let batch = rest.get(..rest.len().min(MAX_BATCH)).unwrap_or(rest);
+            match send_batch(self.socket.as_raw_fd(), batch) {
+                Ok(sent) => rest = rest.get(sent.max(1)..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    failures.push(SendFailure { ifindex, error });
+                    let skip = rest
+                        .iter()
+                        .take_while(|(index, _)| *index == ifindex)
+                        .count();
+                    rest = rest.get(skip..).unwrap_or_default();
+                }
+            }
+        }
+        failures
+    }
+}
+
+/// Hands the frames to the kernel and returns how many it took.
+fn send_batch(fd: RawFd, frames: &[(u32, &[u8])]) -> io::Result<usize> {
+    let mut targets: Vec<libc::sockaddr_ll> = frames
+        .iter()
+        .map(|(index, _)| link_address(*index, 0))
+        .collect();
+    let mut parts: Vec<libc::iovec> = frames
+        .iter()
+        .map(|(_, bytes)| libc::iovec {
+            iov_base: bytes.as_ptr().cast_mut().cast(),
+            iov_len: bytes.len(),
+        })
+        .collect();
+    let mut messages: Vec<libc::mmsghdr> = targets
+        .iter_mut()
+        .zip(&mut parts)
+        .map(|(target, part)| {
+            // SAFETY: all-zero is a valid msghdr: null pointers with zero lengths.
+            let mut header: libc::msghdr = unsafe { mem::zeroed() };
+            header.msg_name = (&raw mut *target).cast();
+            header.msg_namelen = LINK_ADDRESS_LEN;
+            header.msg_iov = &raw mut *part;
+            header.msg_iovlen = 1;
+            libc::mmsghdr {
+                msg_hdr: header,
+                msg_len: 0,
+            }
+        })
+        .collect();
+    let count = libc::c_uint::try_from(messages.len()).unwrap_or(libc::c_uint::MAX);
+    // SAFETY: `messages` points into `targets`, `parts` and `frames`, which all outlive the call;
+    // the kernel reads the frames and writes only `msg_len`.
+    let sent = unsafe { libc::sendmmsg(fd, messages.as_mut_ptr(), count, libc::MSG_DONTWAIT) };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// Length of a `sockaddr_ll`.
+pub(crate) const LINK_ADDRESS_LEN: libc::socklen_t = 20;
+
+const _: () = assert!(size_of::<libc::sockaddr_ll>() == LINK_ADDRESS_LEN as usize);
+
+/// The address of an interface, for a packet socket of this protocol (host order; 0 receives
+/// nothing).
+pub(crate) fn link_address(ifindex: u32, protocol: u16) -> libc::sockaddr_ll {
+    libc::sockaddr_ll {
+        sll_family: libc::sa_family_t::try_from(libc::AF_PACKET).unwrap_or_default(),
+        sll_protocol: protocol.to_be(),
+        sll_ifindex: ifindex.cast_signed(),
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    }
+}
