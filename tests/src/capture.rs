@@ -1,0 +1,253 @@
+//! A capture with kernel timestamps, and sending whole frames.
+
+use std::{
+    io::IoSliceMut,
+    net::Ipv4Addr,
+    os::fd::AsRawFd as _,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt,
+};
+use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
+
+use crate::{
+    frames::{Said, read},
+    netns::Namespace,
+    wait_for,
+};
+
+/// A frame and when the kernel saw it, in nanoseconds of the wall clock.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// When.
+    pub at_ns: u64,
+    /// What it says.
+    pub said: Said,
+    /// Its bytes.
+    pub frame: Vec<u8>,
+}
+
+/// An advert seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdvertSeen {
+    /// When.
+    pub at_ns: u64,
+    /// From whom.
+    pub source: Ipv4Addr,
+    /// Priority.
+    pub priority: u8,
+    /// Interval in centiseconds.
+    pub interval_cs: u16,
+}
+
+/// A running capture; ended when dropped.
+pub struct Capture {
+    seen: Arc<Mutex<Vec<Seen>>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Capture {
+    /// Captures VRRP and ARP on `device` inside `namespace`, except what `ignored` sends.
+    pub fn start(namespace: &Namespace, device: &str, ignored: Option<[u8; 6]>) -> Self {
+        let socket = namespace.enter(|| {
+            let every = i32::from(0x0003_u16.to_be());
+            let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(every)))
+                .expect("a packet socket");
+            socket
+                .attach_filter(&filter(ignored.unwrap_or_default()))
+                .expect("a filter");
+            socket.bind(&link_address(index_of(device))).expect("bind");
+            setsockopt(&socket, sockopt::RcvBufForce, &(64 << 20)).expect("a large buffer");
+            setsockopt(&socket, sockopt::ReceiveTimestampns, &true).expect("timestamps");
+            socket
+                .set_read_timeout(Some(Duration::from_millis(20)))
+                .expect("a timeout");
+            socket
+        });
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let stop = Arc::new(AtomicBool::new(false));
+        let thread = {
+            let (seen, stop) = (seen.clone(), stop.clone());
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    if let Some(frame) = receive(&socket) {
+                        seen.lock().expect("the capture's lock").push(frame);
+                    }
+                }
+            })
+        };
+        Self {
+            seen,
+            stop,
+            thread: Some(thread),
+        }
+    }
+
+    /// Everything so far.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().expect("the capture's lock").clone()
+    }
+
+    /// The adverts for a VRID so far.
+    pub fn adverts(&self, wanted: u8) -> Vec<AdvertSeen> {
+        let seen = self.seen();
+        seen.iter()
+            .filter_map(|entry| match &entry.said {
+                Said::Advert {
+                    source,
+                    vrid,
+                    priority,
+                    interval_cs,
+                    ..
+                } if *vrid == wanted => Some(AdvertSeen {
+                    at_ns: entry.at_ns,
+                    source: *source,
+                    priority: *priority,
+                    interval_cs: *interval_cs,
+                }),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Waits for an advert that matches.
+    pub fn wait_advert(
+        &self,
+        what: &str,
+        vrid: u8,
+        limit: Duration,
+        matches: impl Fn(&AdvertSeen) -> bool,
+    ) -> AdvertSeen {
+        wait_for(what, limit, || {
+            self.adverts(vrid)
+                .into_iter()
+                .find(|advert| matches(advert))
+        })
+    }
+
+    /// The last advert with a priority above 0 from `source`.
+    pub fn last_advert(&self, vrid: u8, source: Ipv4Addr) -> Option<AdvertSeen> {
+        let adverts = self.adverts(vrid);
+        adverts
+            .into_iter()
+            .rev()
+            .find(|advert| advert.source == source && advert.priority > 0)
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // A panic in it has been printed; the test judges by what was captured.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn receive(socket: &Socket) -> Option<Seen> {
+    let mut buffer = [0; 2048];
+    let mut control = nix::cmsg_space!(nix::sys::time::TimeSpec);
+    let mut parts = [IoSliceMut::new(&mut buffer)];
+    let received = recvmsg::<SockaddrStorage>(
+        socket.as_raw_fd(),
+        &mut parts,
+        Some(&mut control),
+        MsgFlags::empty(),
+    )
+    .ok()?;
+    let stamp = received.cmsgs().ok()?.find_map(|message| match message {
+        ControlMessageOwned::ScmTimestampns(at) => Some(Duration::from(at)),
+        _ => None,
+    })?;
+    let length = received.bytes;
+    let frame = buffer.get(..length)?.to_vec();
+    let at_ns = u64::try_from(stamp.as_nanos()).ok()?;
+    Some(Seen {
+        at_ns,
+        said: read(&frame),
+        frame,
+    })
+}
+
+/// Accepts ARP and IPv4 protocol 112, unless the source MAC is the ignored one.
+fn filter(ignored: [u8; 6]) -> Vec<SockFilter> {
+    let [a, b, c, d, e, f] = ignored;
+    let (high, low) = (
+        u32::from(u16::from_be_bytes([a, b])),
+        u32::from_be_bytes([c, d, e, f]),
+    );
+    vec![
+        SockFilter::new(0x28, 0, 0, 6),      // ldh [6]
+        SockFilter::new(0x15, 0, 2, high),   // jeq high, next, +2
+        SockFilter::new(0x20, 0, 0, 8),      // ld [8]
+        SockFilter::new(0x15, 6, 0, low),    // jeq low, drop
+        SockFilter::new(0x28, 0, 0, 12),     // ldh [12]
+        SockFilter::new(0x15, 3, 0, 0x0806), // jeq ARP, accept
+        SockFilter::new(0x15, 0, 3, 0x0800), // jeq IPv4, next, drop
+        SockFilter::new(0x30, 0, 0, 23),     // ldb [23]
+        SockFilter::new(0x15, 0, 1, 112),    // jeq VRRP, accept, drop
+        SockFilter::new(0x06, 0, 0, 0xffff), // accept
+        SockFilter::new(0x06, 0, 0, 0),      // drop
+    ]
+}
+
+/// Sends whole frames on `eth0` of a namespace.
+pub struct Sender {
+    socket: Socket,
+    target: SockAddr,
+}
+
+impl Sender {
+    /// Opens a sender.
+    pub fn new(namespace: &Namespace) -> Self {
+        namespace.enter(|| {
+            let socket = Socket::new(Domain::PACKET, Type::RAW, None).expect("a packet socket");
+            Self {
+                socket,
+                target: link_address(index_of("eth0")),
+            }
+        })
+    }
+
+    /// Sends a frame.
+    pub fn send(&self, frame: &[u8]) {
+        self.socket
+            .send_to(frame, &self.target)
+            .expect("send a frame");
+    }
+
+    /// Sends a frame if the kernel has room for it.
+    pub fn try_send(&self, frame: &[u8]) -> bool {
+        self.socket.send_to(frame, &self.target).is_ok()
+    }
+}
+
+fn index_of(device: &str) -> i32 {
+    let index = nix::net::if_::if_nametoindex(device).expect("the device exists");
+    i32::try_from(index).expect("a small index")
+}
+
+fn link_address(index: i32) -> SockAddr {
+    // SAFETY: the closure writes a whole sockaddr_ll, which fits the storage, and its length.
+    let result = unsafe {
+        SockAddr::try_init(|storage, length| {
+            let mut address: libc::sockaddr_ll = std::mem::zeroed();
+            address.sll_family = libc::sa_family_t::try_from(libc::AF_PACKET).unwrap_or_default();
+            address.sll_protocol = 0x0003_u16.to_be();
+            address.sll_ifindex = index;
+            storage.cast::<libc::sockaddr_ll>().write(address);
+            *length = 20;
+            Ok(())
+        })
+    };
+    result.expect("the closure does not fail").1
+}

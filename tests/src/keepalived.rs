@@ -1,0 +1,68 @@
+//! Real keepalived as the peer.
+
+use std::path::PathBuf;
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::{
+    netns::Namespace,
+    process::{Process, Scratch},
+};
+
+/// A running keepalived.
+pub struct Keepalived {
+    process: Process,
+    pid_files: [PathBuf; 2],
+}
+
+impl Keepalived {
+    /// Starts it inside a namespace.
+    pub fn start(namespace: &Namespace, scratch: &Scratch, config: &str) -> Self {
+        let name = namespace.name();
+        let config = scratch.write(&format!("{name}-keepalived.conf"), config);
+        let mut command = namespace.command("keepalived");
+        command.args(["--dont-fork", "--log-console", "--log-detail", "--vrrp"]);
+        command.arg("--use-file").arg(config);
+        let pid_files = ["pid", "vrrp-pid"].map(|file| scratch.path(&format!("{name}-{file}")));
+        for (option, file) in ["--pid", "--vrrp_pid"].into_iter().zip(&pid_files) {
+            command.arg(option).arg(file);
+        }
+        let log = scratch.path(&format!("{name}-keepalived.log"));
+        Self {
+            process: Process::start(command, &log),
+            pid_files,
+        }
+    }
+
+    /// Ends it as an operator does: it resigns.
+    pub fn terminate(&mut self) {
+        self.process.signal(Signal::SIGTERM);
+        self.process.wait(std::time::Duration::from_secs(10));
+    }
+
+    /// Ends it as a power cut does: the parent must not notice its child's death, nor the child
+    /// its parent's.
+    pub fn kill(&mut self) {
+        self.process.signal(Signal::SIGSTOP);
+        for child in self.children() {
+            kill(Pid::from_raw(child), Signal::SIGKILL).expect("kill the child");
+        }
+        self.process.signal(Signal::SIGKILL);
+        self.process.wait(std::time::Duration::from_secs(10));
+        for file in &self.pid_files {
+            let _ = std::fs::remove_file(file);
+        }
+    }
+
+    fn children(&self) -> Vec<i32> {
+        let pid = self.process.pid();
+        let path = format!("/proc/{pid}/task/{pid}/children");
+        let list = std::fs::read_to_string(path).expect("the children of keepalived");
+        list.split_whitespace()
+            .filter_map(|pid| pid.parse().ok())
+            .collect()
+    }
+}

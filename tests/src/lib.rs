@@ -1,0 +1,54 @@
+//! What the black-box tests stand on: network namespaces, frames built without the daemon's code,
+//! captures with kernel timestamps, and the programs under test and beside them.
+//!
+//! A helper that cannot do its part panics: it is the test that fails.
+
+#![allow(
+    clippy::missing_panics_doc,
+    clippy::must_use_candidate,
+    reason = "every helper panics where it cannot do its part"
+)]
+
+pub mod capture;
+pub mod client;
+pub mod frames;
+pub mod haproxy;
+pub mod keepalived;
+pub mod netns;
+pub mod process;
+pub mod sim;
+pub mod xvrrp;
+
+use std::{
+    fmt::Debug,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+/// Waits for `probe` to give a value, and fails with `what` after `limit`.
+pub fn wait_for<T>(what: impl Debug, limit: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + limit;
+    loop {
+        if let Some(value) = probe() {
+            return value;
+        }
+        assert!(
+            Instant::now() < end,
+            "waited {limit:?} in vain for {what:?}"
+        );
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// Nanoseconds of the wall clock, which the capture stamps with too.
+pub fn wall_ns() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("a clock after 1970");
+    u64::try_from(since.as_nanos()).expect("a clock before 2554")
+}
+
+/// Milliseconds, for printing.
+#[expect(clippy::cast_precision_loss, reason = "for printing")]
+pub fn ms(ns: u64) -> f64 {
+    ns as f64 / 1e6
+}

@@ -1,0 +1,141 @@
+//! The daemon under test.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    time::Duration,
+};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::{
+    netns::Namespace,
+    process::{Process, Scratch},
+    wait_for,
+};
+
+/// The binary: what `cargo xtask test` built, or the one beside the tests.
+pub fn binary() -> String {
+    if let Ok(path) = std::env::var("XVRRP_BIN") {
+        return path;
+    }
+    let tests = std::env::current_exe().expect("the path of the test");
+    let built = tests
+        .ancestors()
+        .nth(2)
+        .map(|directory| directory.join("xvrrp"));
+    let built = built
+        .filter(|path| path.exists())
+        .expect("build xvrrp first, or run cargo xtask test");
+    built.display().to_string()
+}
+
+/// A running daemon.
+pub struct Xvrrp {
+    /// Its process.
+    pub process: Process,
+    run_dir: PathBuf,
+}
+
+impl Xvrrp {
+    /// Starts `xvrrp run` with these arguments inside a namespace.
+    pub fn run(namespace: &Namespace, scratch: &Scratch, arguments: &[&str]) -> Self {
+        let run_dir = scratch.path("run");
+        let mut command = namespace.command(&binary());
+        command
+            .arg("run")
+            .args(arguments)
+            .arg("--run-dir")
+            .arg(&run_dir);
+        let log = scratch.path(&format!("{}.log", namespace.name()));
+        Self {
+            process: Process::start(command, &log),
+            run_dir,
+        }
+    }
+
+    /// Starts it with a configuration.
+    pub fn with_config(namespace: &Namespace, scratch: &Scratch, config: &str) -> Self {
+        let path = scratch.write(&format!("{}.conf", namespace.name()), config);
+        Self::run(
+            namespace,
+            scratch,
+            &["--config", &path.display().to_string()],
+        )
+    }
+
+    /// `xvrrp status --json`; `None` while it does not answer.
+    pub fn status(&self, namespace: &Namespace) -> Option<Value> {
+        let output = status(namespace, &self.run_dir, &["--json"]);
+        serde_json::from_slice(&output.stdout)
+            .ok()
+            .filter(|_| output.status.success())
+    }
+
+    /// One instance of the status.
+    pub fn instance(&self, namespace: &Namespace, name: &str) -> Option<Value> {
+        let status = self.status(namespace)?;
+        status["instances"]
+            .as_array()?
+            .iter()
+            .find(|entry| entry["name"] == name)
+            .cloned()
+    }
+
+    /// Waits until the only instance, or the first, is in a state.
+    pub fn wait_state(&self, namespace: &Namespace, state: &str, limit: Duration) -> Value {
+        let what = format!(
+            "{state} in {}, log:\n{}",
+            namespace.name(),
+            self.process.log()
+        );
+        wait_for(what, limit, || {
+            let status = self.status(namespace)?;
+            let first = status["instances"].get(0)?;
+            (first["state"] == state).then(|| status.clone())
+        })
+    }
+
+    /// Ends it as an operator does and waits for that.
+    pub fn terminate(&mut self) {
+        self.process.signal(Signal::SIGTERM);
+        self.process.wait(Duration::from_secs(10));
+    }
+
+    /// Ends it as a crash does.
+    pub fn kill(&mut self) {
+        self.process.signal(Signal::SIGKILL);
+        self.process.wait(Duration::from_secs(10));
+    }
+}
+
+/// Runs `xvrrp status`.
+pub fn status(namespace: &Namespace, run_dir: &Path, arguments: &[&str]) -> Output {
+    let mut command = namespace.command(&binary());
+    command
+        .arg("status")
+        .args(arguments)
+        .arg("--run-dir")
+        .arg(run_dir);
+    command.output().expect("run xvrrp status")
+}
+
+/// Runs `xvrrp check` on a text.
+pub fn check(scratch: &Scratch, config: &str, arguments: &[&str]) -> Output {
+    let path = scratch.write("check.conf", config);
+    Command::new(binary())
+        .arg("check")
+        .arg(path)
+        .args(arguments)
+        .output()
+        .expect("run xvrrp check")
+}
+
+/// A plain instance.
+pub fn instance(priority: u8, interval: f64, more: &str) -> String {
+    format!(
+        "vrrp_instance VI {{\n  state BACKUP\n  version 3\n  interface eth0\n  virtual_router_id 51\n  \
+         priority {priority}\n  advert_int {interval}\n  virtual_ipaddress {{\n    10.9.0.100/24\n  }}\n{more}\n}}\n"
+    )
+}
