@@ -82,7 +82,7 @@ impl Dataplane {
         if let Some((_, attachment)) = self.links.get(&interface.index) {
             return Ok(attachment.clone());
         }
-        self.start_counters(interface.index)?;
+        self.count_interface(interface.index)?;
         let mut attempts: Vec<String> = Vec::new();
         for (mode, reason) in ladder(request, &interface.kind) {
             match xdp(&mut self.ebpf)?.attach_to_if_index(interface.index, mode.flag()) {

@@ -194,7 +194,12 @@ impl Dataplane {
         Ok(total)
     }
 
-    fn start_counters(&mut self, ifindex: u32) -> Result<(), DataplaneError> {
+    /// Makes the kernel count for the interface, from zero if it has not done so before.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError::Map`] when the kernel refuses the entry.
+    pub fn count_interface(&mut self, ifindex: u32) -> Result<(), DataplaneError> {
         if self.counters.get(&ifindex, 0).is_ok() {
             return Ok(());
         }
