@@ -2,7 +2,7 @@
 
 use super::{Action, Actions, Cause, Election, Role, Settings, State, master::Master};
 use crate::{
-    slot::Heard,
+    slot::{Facts, Heard},
     timers,
     vrrp::{PRIORITY_OWNER, PRIORITY_RESIGN},
 };
@@ -44,15 +44,11 @@ impl Backup {
         }
     }
 
-    /// A former master that yields to the advert it has just heard.
-    pub(super) const fn yielding(heard: &Heard) -> Self {
-        Self {
-            reference_ns: heard.seen_ns,
-            master_interval_ns: timers::interval_ns(heard.master.interval_cs),
-            master_priority: Some(heard.master.priority),
-            listen_until_ns: None,
-            preemption: Preemption::Idle,
-        }
+    /// A former master that yields to an advert it has heard.
+    pub(super) const fn yielding((at_ns, facts): (u64, Facts)) -> Self {
+        let mut backup = Self::listening(at_ns, timers::interval_ns(facts.interval_cs));
+        backup.master_priority = Some(facts.priority);
+        backup
     }
 
     /// A former master that overslept: one interval to hear who took over.
@@ -72,14 +68,14 @@ impl Backup {
     }
 
     /// Takes note of the master's last advert.
-    fn accept(&mut self, now_ns: u64, heard: &Heard, own_priority: u8, settings: &Settings) {
-        self.reference_ns = heard.seen_ns;
+    fn accept(&mut self, now_ns: u64, (at_ns, facts): (u64, Facts), own: u8, settings: &Settings) {
+        self.reference_ns = at_ns;
         self.listen_until_ns = None;
-        if heard.master.interval_cs != 0 {
-            self.master_interval_ns = timers::interval_ns(heard.master.interval_cs);
+        if facts.interval_cs != 0 {
+            self.master_interval_ns = timers::interval_ns(facts.interval_cs);
         }
-        self.master_priority = Some(heard.master.priority);
-        self.weigh_preemption(now_ns, own_priority, settings);
+        self.master_priority = Some(facts.priority);
+        self.weigh_preemption(now_ns, own, settings);
     }
 
     /// `preempt_delay` starts with the first lower-priority advert and ends with a higher one.
@@ -97,6 +93,17 @@ impl Backup {
 
     fn resigned(&self) -> bool {
         self.master_priority == Some(PRIORITY_RESIGN)
+    }
+}
+
+/// The last advert that holds us down by the floor in force. One that arrived before our priority
+/// fell was judged by a higher floor, and counts all the same.
+const fn latest_to_obey(heard: &Heard, floor: u8) -> (u64, Facts) {
+    let by_today = heard.other.priority != PRIORITY_RESIGN && heard.other.priority >= floor;
+    if by_today && heard.other_ns > heard.seen_ns {
+        (heard.other_ns, heard.other)
+    } else {
+        (heard.seen_ns, heard.master)
     }
 }
 
@@ -140,8 +147,9 @@ impl Election {
         let Role::Backup(backup) = &mut self.role else {
             return;
         };
-        if heard.seen_ns > backup.reference_ns {
-            backup.accept(now_ns, heard, priority, &settings);
+        let (at_ns, facts) = latest_to_obey(heard, self.standing.floor);
+        if at_ns > backup.reference_ns {
+            backup.accept(now_ns, (at_ns, facts), priority, &settings);
         }
         if let Preemption::Waiting(until) = backup.preemption
             && until <= now_ns
@@ -201,22 +209,40 @@ impl Election {
         actions.push(Action::AddAddresses { epoch });
     }
 
+    /// An advert beats us: silence first.
     pub(super) fn yield_to(&mut self, heard: &Heard, actions: &mut Actions) {
-        actions.push(Action::Lease(0));
-        let mut backup = Backup::yielding(heard);
-        backup.weigh_preemption(heard.seen_ns, self.standing.priority, &self.settings);
-        self.become_backup(backup, actions);
-        actions.push(Action::RemoveAddresses);
-        actions.push(Action::Entered(State::Backup, Cause::Beaten));
-    }
-
-    pub(super) fn oversleep(&mut self, now_ns: u64, actions: &mut Actions) {
-        actions.push(Action::Lease(0));
-        self.become_backup(
-            Backup::overslept(now_ns, self.settings.interval_ns),
+        let latest = (heard.seen_ns, heard.master);
+        self.step_down(
+            Backup::yielding(latest),
+            heard.seen_ns,
+            Cause::Beaten,
             actions,
         );
+    }
+
+    /// We did not run for longer than our lease. Whoever was heard meanwhile, and must be obeyed,
+    /// has the full Master_Down_Interval from then; if nobody was, one interval of listening.
+    pub(super) fn oversleep(
+        &mut self,
+        now_ns: u64,
+        since_ns: u64,
+        heard: &Heard,
+        actions: &mut Actions,
+    ) {
+        let latest = latest_to_obey(heard, self.resting_floor());
+        let backup = if latest.0 > since_ns {
+            Backup::yielding(latest)
+        } else {
+            Backup::overslept(now_ns, self.settings.interval_ns)
+        };
+        self.step_down(backup, now_ns, Cause::Overslept, actions);
+    }
+
+    fn step_down(&mut self, mut backup: Backup, at_ns: u64, cause: Cause, actions: &mut Actions) {
+        actions.push(Action::Lease(0));
+        backup.weigh_preemption(at_ns, self.standing.priority, &self.settings);
+        self.become_backup(backup, actions);
         actions.push(Action::RemoveAddresses);
-        actions.push(Action::Entered(State::Backup, Cause::Overslept));
+        actions.push(Action::Entered(State::Backup, cause));
     }
 }

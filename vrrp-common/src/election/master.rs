@@ -69,8 +69,8 @@ impl Election {
         if self.is_beaten(heard) {
             return self.yield_to(heard, actions);
         }
-        if self.has_overslept(now_ns) {
-            return self.oversleep(now_ns, actions);
+        if let Some(since_ns) = self.has_overslept(now_ns) {
+            return self.oversleep(now_ns, since_ns, heard, actions);
         }
         self.notice_losing_adverts(now_ns, heard);
         self.advertise_if_due(now_ns, actions);
@@ -103,13 +103,14 @@ impl Election {
     }
 
     /// Whether we come so late that our own lease has run out: another router may be MASTER by
-    /// now, and a lower-priority one that we do not preempt must be left alone.
-    fn has_overslept(&self, now_ns: u64) -> bool {
+    /// now, and a lower-priority one that we do not preempt must be left alone. If so, since when
+    /// we have been MASTER.
+    fn has_overslept(&self, now_ns: u64) -> Option<u64> {
         let Role::Master(master) = &self.role else {
-            return false;
+            return None;
         };
         let sleep = self.lease_span().saturating_sub(self.settings.interval_ns);
-        now_ns.saturating_sub(master.adver_due_ns) > sleep
+        (now_ns.saturating_sub(master.adver_due_ns) > sleep).then_some(master.since_ns)
     }
 
     /// RFC 9568 6.4.3: a losing advert or a resignation is answered with an advert at once, within

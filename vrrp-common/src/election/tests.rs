@@ -278,6 +278,19 @@ fn a_rising_priority_preempts_a_steady_master() {
     );
 }
 
+/// An advert that was below the floor counts once our own priority has fallen below it.
+#[test]
+fn a_falling_priority_obeys_what_it_has_heard() {
+    let mut bench = Bench::backup(Settings::default(), 150);
+    let heard_at = T0 + 2 * NS_PER_S;
+    bench.hear(heard_at, 100, 100, LOWER);
+    bench.look(heard_at);
+    bench.event(heard_at + 1, Event::Priority(10));
+    bench.look(heard_at + 1);
+    let down = timers::master_down_interval(10, NS_PER_S, 3);
+    assert_eq!(bench.election.deadline(), Some(heard_at + down));
+}
+
 #[test]
 fn preempt_delay_holds_back_and_then_lets_go() {
     let settings = Settings {
@@ -502,6 +515,20 @@ fn a_master_that_overslept_listens_first() {
         State::Master,
         "nobody else was there"
     );
+}
+
+/// The new master was heard while we slept: it has its full Master_Down, also without preemption.
+#[test]
+fn a_master_that_overslept_obeys_whom_it_slept_through() {
+    let mut bench = Bench::backup(nopreempt(), 100);
+    bench.look(T0 + DOWN);
+    bench.event(T0 + DOWN, Event::Advertised(T0 + DOWN));
+    bench.event(T0 + DOWN, Event::Settled(1));
+    let heard_at = T0 + DOWN + 5 * NS_PER_S;
+    bench.hear(heard_at, 50, 100, LOWER);
+    let actions = bench.look(heard_at + 10);
+    assert_eq!(entered(&actions), Some((State::Backup, Cause::Overslept)));
+    assert_eq!(bench.election.deadline(), Some(heard_at + DOWN));
 }
 
 #[test]

@@ -140,9 +140,14 @@ impl Router {
         }
     }
 
+    /// The addresses are in place, and the lease may be granted. Until it is, the kernel judges
+    /// adverts as for a backup, and one that beats us is no news to it: so the slot is looked at
+    /// before, and again after the store.
     pub(super) fn settled(&mut self, epoch: u64, refused: u32, tools: &Tools) {
         self.tally.addresses_refused += u64::from(refused);
+        self.look(tools);
         self.handle(Event::Settled(epoch), tools);
+        self.look(tools);
     }
 
     fn carry_out(&mut self, actions: &Actions, events: &mut VecDeque<Event>, tools: &Tools) {
