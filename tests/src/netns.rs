@@ -78,14 +78,6 @@ impl Namespace {
         };
         command
     }
-
-    /// Writes a sysctl inside, such as `ipv4/ip_forward`.
-    pub fn sysctl(&self, path: &str, value: &str) {
-        let path = format!("/proc/sys/net/{path}");
-        self.enter(|| {
-            std::fs::write(&path, value).unwrap_or_else(|error| panic!("{path}: {error}"))
-        });
-    }
 }
 
 impl Drop for Namespace {

@@ -243,26 +243,21 @@ fn play(case: &Case, number: usize) {
     cluster.proxies[0].kill();
     cluster.wait_check(0, false);
     cluster.routers[0].wait_state(&cluster.lan.hosts[0], case.state, LONG);
-    let gap_down;
-    if case.outcome == Outcome::Stays {
+    let gap_down = if case.outcome == Outcome::Stays {
         cluster.wait_steady(0, wall_ns());
         cluster.wait_holder(0);
-        gap_down = None;
+        None
     } else {
         cluster.wait_holder(1);
         cluster.wait_answers();
-        gap_down = Some(cluster.client.longest_gap(killed_ns));
-    }
+        Some(cluster.client.longest_gap(killed_ns))
+    };
 
     let returned_ns = wall_ns();
     let host = &cluster.lan.hosts[0];
     cluster.proxies[0] = Haproxy::start(host, &cluster.scratch, Lan::address(CLIENT));
     cluster.wait_check(0, true);
-    let holder = if case.outcome == Outcome::MovesForGood {
-        1
-    } else {
-        0
-    };
+    let holder = usize::from(case.outcome == Outcome::MovesForGood);
     cluster.wait_holder(holder);
     cluster.wait_steady(u8::try_from(holder).expect("small"), wall_ns());
     cluster.wait_holder(holder);

@@ -54,7 +54,7 @@ impl Bench {
                 priority,
                 source,
                 epoch,
-            })
+            });
         });
     }
 
@@ -79,9 +79,11 @@ impl Bench {
     fn run(&mut self, frame: &[u8]) -> (u32, Vec<u8>) {
         let mut out = vec![0; 2048];
         let program: &mut Xdp = self.dataplane.program().expect("the program");
-        let mut options = TestRunOptions::default();
-        options.data_in = Some(frame);
-        options.data_out = Some(&mut out);
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            ..TestRunOptions::default()
+        };
         let result = program.test_run(options).expect("test run");
         out.truncate(result.data_size_out as usize);
         (result.return_value, out)

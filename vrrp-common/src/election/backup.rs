@@ -131,25 +131,40 @@ impl Election {
         if let Some(until) = backup.listen_until_ns {
             return until;
         }
+        backup.reference_ns + self.patience(backup.master_interval_ns, backup.resigned())
+    }
+
+    /// How long an advert holds us down: Master_Down_Interval, or Skew_Time after a resignation.
+    const fn patience(&self, interval_ns: u64, resigned: bool) -> u64 {
         let priority = self.standing.priority;
-        let interval = backup.master_interval_ns;
-        backup.reference_ns
-            + if backup.resigned() {
-                timers::skew_time(priority, interval)
-            } else {
-                timers::master_down_interval(priority, interval, self.settings.down_timer_adverts)
-            }
+        if resigned {
+            timers::skew_time(priority, interval_ns)
+        } else {
+            timers::master_down_interval(priority, interval_ns, self.settings.down_timer_adverts)
+        }
+    }
+
+    /// Whether an advert is newer than the one we wait for, or, though it came before we began to
+    /// wait, holds us down for longer: our priority has fallen below it, or its interval is long.
+    fn still_holds(&self, (at_ns, facts): (u64, Facts)) -> bool {
+        let Role::Backup(backup) = &self.role else {
+            return false;
+        };
+        let resigned = facts.priority == PRIORITY_RESIGN;
+        let until = at_ns + self.patience(timers::interval_ns(facts.interval_cs), resigned);
+        at_ns > backup.reference_ns || (at_ns > 0 && until > self.master_down_deadline(backup))
     }
 
     pub(super) fn look_as_backup(&mut self, now_ns: u64, heard: &Heard, actions: &mut Actions) {
         let priority = self.standing.priority;
         let settings = self.settings;
+        let latest = latest_to_obey(heard, self.standing.floor);
+        let holds = self.still_holds(latest);
         let Role::Backup(backup) = &mut self.role else {
             return;
         };
-        let (at_ns, facts) = latest_to_obey(heard, self.standing.floor);
-        if at_ns > backup.reference_ns {
-            backup.accept(now_ns, (at_ns, facts), priority, &settings);
+        if holds {
+            backup.accept(now_ns, latest, priority, &settings);
         }
         if let Preemption::Waiting(until) = backup.preemption
             && until <= now_ns
