@@ -84,6 +84,22 @@ fn check_is_content_with_a_whole_file_and_strict_is_not_with_warnings() {
 }
 
 #[test]
+fn the_examples_are_whole() {
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/examples");
+    let mut count = 0;
+    for entry in std::fs::read_dir(examples).expect("the examples") {
+        let path = entry.expect("an example").path();
+        let text = std::fs::read_to_string(&path).expect("readable");
+        let scratch = Scratch::new("examples");
+        let output = check(&scratch, &text, &["--strict"]);
+        let shown = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{}:\n{shown}", path.display());
+        count += 1;
+    }
+    assert!(count >= 2);
+}
+
+#[test]
 fn run_serves_what_is_whole() {
     let lan = Lan::new(1);
     let scratch = Scratch::new("partial");
