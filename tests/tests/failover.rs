@@ -115,6 +115,15 @@ fn the_embedded_default_elects_one_master_and_fails_over() {
     routers[backup].wait_state(&lan.hosts[backup], "MASTER", LONG);
     let shown = lan.hosts[backup].ip("address show dev eth0");
     assert!(shown.contains("192.0.2.213"), "{shown}");
+
+    // The dead one comes back and finds its place: behind the other, without the address.
+    routers[master] = Xvrrp::run(&lan.hosts[master], &scratch, &["--iface", "eth0"]);
+    routers[master].wait_state(&lan.hosts[master], "BACKUP", LONG);
+    wait_for("the address to be gone", LONG, || {
+        let shown = lan.hosts[master].ip("address show dev eth0");
+        (!shown.contains("192.0.2.213")).then_some(())
+    });
+    routers[backup].wait_state(&lan.hosts[backup], "MASTER", LONG);
 }
 
 #[test]

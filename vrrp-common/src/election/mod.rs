@@ -226,11 +226,7 @@ impl Election {
         if self.standing.priority == PRIORITY_OWNER {
             self.promote(now_ns, Cause::Owner, actions);
         } else {
-            self.become_backup(
-                Backup::listening(now_ns, self.settings.interval_ns),
-                actions,
-            );
-            actions.push(Action::Entered(State::Backup, Cause::Startup));
+            self.listen(now_ns, Cause::Startup, actions);
         }
     }
 
@@ -263,11 +259,7 @@ impl Election {
         if self.standing.priority == PRIORITY_OWNER {
             self.promote(now_ns, Cause::Owner, actions);
         } else {
-            self.become_backup(
-                Backup::listening(now_ns, self.settings.interval_ns),
-                actions,
-            );
-            actions.push(Action::Entered(State::Backup, Cause::FaultCleared));
+            self.listen(now_ns, Cause::FaultCleared, actions);
         }
     }
 
@@ -293,6 +285,17 @@ impl Election {
             Role::Backup(_) => self.look_as_backup(now_ns, heard, actions),
             Role::Master(_) => self.look_as_master(now_ns, heard, actions),
         }
+    }
+
+    /// Begins to listen for a master. Whatever a daemon that crashed has left on the interface goes:
+    /// a BACKUP carries no virtual address.
+    fn listen(&mut self, now_ns: u64, cause: Cause, actions: &mut Actions) {
+        self.become_backup(
+            Backup::listening(now_ns, self.settings.interval_ns),
+            actions,
+        );
+        actions.push(Action::RemoveAddresses);
+        actions.push(Action::Entered(State::Backup, cause));
     }
 
     fn become_backup(&mut self, backup: Backup, actions: &mut Actions) {
