@@ -42,16 +42,24 @@ impl Xvrrp {
     /// Starts `xvrrp run` with these arguments inside a namespace.
     pub fn run(namespace: &Namespace, scratch: &Scratch, arguments: &[&str]) -> Self {
         let run_dir = scratch.path("run");
+        let option = ["--run-dir", &run_dir.display().to_string()];
+        Self::start(namespace, scratch, &[arguments, &option].concat(), &run_dir)
+    }
+
+    /// Starts it with a configuration and no other option: the run-time directory is the default.
+    pub fn with_default_options(namespace: &Namespace, scratch: &Scratch, config: &str) -> Self {
+        let path = scratch.write(&format!("{}.conf", namespace.name()), config);
+        let arguments = ["--config", &path.display().to_string()];
+        Self::start(namespace, scratch, &arguments, Path::new("/run/xvrrp"))
+    }
+
+    fn start(namespace: &Namespace, scratch: &Scratch, arguments: &[&str], run_dir: &Path) -> Self {
         let mut command = namespace.command(&binary());
-        command
-            .arg("run")
-            .args(arguments)
-            .arg("--run-dir")
-            .arg(&run_dir);
+        command.arg("run").args(arguments);
         let log = scratch.path(&format!("{}.log", namespace.name()));
         Self {
             process: Process::start(command, &log),
-            run_dir,
+            run_dir: run_dir.to_path_buf(),
         }
     }
 

@@ -407,8 +407,8 @@ fn voluntary_switches(pid: u32) -> u64 {
 fn two_daemons_coexist_and_a_second_in_one_namespace_is_refused() {
     let lan = Lan::new(2);
     let scratch = Scratch::new("coexist");
-    let first = Xvrrp::with_config(&lan.hosts[0], &scratch, &instance(200, 0.1, ""));
-    let second = Xvrrp::with_config(&lan.hosts[1], &scratch, &instance(100, 0.1, ""));
+    let first = Xvrrp::with_default_options(&lan.hosts[0], &scratch, &instance(200, 0.1, ""));
+    let second = Xvrrp::with_default_options(&lan.hosts[1], &scratch, &instance(100, 0.1, ""));
     first.wait_state(&lan.hosts[0], "MASTER", LONG);
     second.wait_state(&lan.hosts[1], "BACKUP", LONG);
     let pid = |router: &Xvrrp, host: usize| {
@@ -416,7 +416,7 @@ fn two_daemons_coexist_and_a_second_in_one_namespace_is_refused() {
     };
     assert_eq!(pid(&first, 0), Some(u64::from(first.process.pid())));
     assert_eq!(pid(&second, 1), Some(u64::from(second.process.pid())));
-    let mut third = Xvrrp::with_config(&lan.hosts[0], &scratch, &instance(50, 0.1, ""));
+    let mut third = Xvrrp::with_default_options(&lan.hosts[0], &scratch, &instance(50, 0.1, ""));
     assert!(!third.process.wait(LONG).success());
     let log = third.process.log();
     assert!(

@@ -371,6 +371,27 @@ fn steady_adverts_ring_once_and_count_every_time() {
 }
 
 #[test]
+fn a_full_ring_loses_nothing() {
+    let mut bench = Bench::new();
+    let frames = [advert(150).build(), advert(151).build()];
+    // Every change of priority is news, and nobody drains the ring.
+    let mut news = 0;
+    while bench.counters().get(Counter::RingFull) < 3 {
+        assert!(news < 100_000, "the ring never fills");
+        bench.run(&frames[news % 2]);
+        bench.with_slot(|slot| slot.acknowledge(slot.heard().news_seq));
+        news += 1;
+    }
+    bench.run(&advert(199).build());
+    let heard = bench.heard();
+    assert_eq!(heard.master.priority, 199, "the slot has the news");
+    assert!(
+        bench.with_slot(Slot::has_news),
+        "and whoever looks sees that"
+    );
+}
+
+#[test]
 fn below_the_floor_no_timer_moves() {
     let mut bench = Bench::new();
     bench.run(&advert(99).build());
