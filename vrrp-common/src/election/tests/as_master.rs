@@ -1,0 +1,247 @@
+//! Advertising, the lease, yielding, resigning.
+
+use super::*;
+
+#[test]
+fn a_stale_settlement_is_ignored() {
+    let mut bench = Bench::master();
+    bench.hear(T0 + DOWN + 5, 200, 100, LOWER);
+    bench.look(T0 + DOWN + 6);
+    assert!(bench.event(T0 + DOWN + 7, Event::Settled(1)).is_empty());
+    assert_eq!(bench.slot.lease_ns(), 0);
+}
+
+#[test]
+fn a_master_advertises_at_its_own_interval() {
+    let mut bench = Bench::backup(Settings::default(), 100);
+    bench.hear(T0 + 1, 200, 300, LOWER);
+    bench.look(T0 + 1);
+    let learned = timers::master_down_interval(100, 3 * NS_PER_S, 3);
+    assert_eq!(bench.election.deadline(), Some(T0 + 1 + learned));
+    let start = T0 + 1 + learned;
+    bench.look(start);
+    assert_eq!(
+        bench.election.deadline(),
+        Some(start + NS_PER_S),
+        "not the learned one"
+    );
+    for beat in 1..=5 {
+        let actions = bench.look(start + beat * NS_PER_S);
+        assert_eq!(actions, [Action::Advertise { priority: 100 }]);
+        assert_eq!(
+            bench.election.deadline(),
+            Some(start + (beat + 1) * NS_PER_S)
+        );
+    }
+}
+
+/// (description, advert priority, source, whether the master at 100 yields).
+#[test]
+fn a_master_yields_to_whom_it_must() {
+    let rows: &[(&str, u8, Source, bool)] = &[
+        ("higher priority", 101, LOWER, true),
+        ("equal priority, higher address", 100, HIGHER, true),
+        ("equal priority, lower address", 100, LOWER, false),
+        ("lower priority", 99, HIGHER, false),
+    ];
+    for (description, priority, source, yields) in rows {
+        let mut bench = Bench::master();
+        let now = T0 + DOWN + 500 * NS_PER_MS;
+        bench.hear(now, *priority, 50, *source);
+        let actions = bench.look(now);
+        if *yields {
+            assert!(
+                matches!(
+                    actions[..],
+                    [
+                        Action::Lease(0),
+                        Action::Publish(_),
+                        Action::RemoveAddresses,
+                        Action::Entered(State::Backup, Cause::Beaten),
+                    ]
+                ),
+                "{description}: {actions:?}"
+            );
+            let learned = timers::master_down_interval(100, NS_PER_S / 2, 3);
+            assert_eq!(
+                bench.election.deadline(),
+                Some(now + learned),
+                "{description}"
+            );
+        } else {
+            assert_eq!(
+                actions,
+                [
+                    Action::Advertise { priority: 100 },
+                    Action::Announce { repeat: 5 }
+                ],
+                "{description}"
+            );
+            let next = T0 + DOWN + NS_PER_S;
+            assert_eq!(
+                bench.election.deadline(),
+                Some(next),
+                "{description}: period unchanged"
+            );
+        }
+    }
+}
+
+#[test]
+fn nopreempt_does_not_matter_to_a_master() {
+    let mut bench = Bench::backup(nopreempt(), 100);
+    bench.look(T0 + DOWN);
+    bench.event(T0 + DOWN, Event::Advertised(T0 + DOWN));
+    bench.event(T0 + DOWN, Event::Settled(1));
+    bench.hear(T0 + DOWN + 1, 101, 100, LOWER);
+    bench.look(T0 + DOWN + 1);
+    assert_eq!(bench.election.state(), State::Backup);
+}
+
+#[test]
+fn a_better_advert_during_promotion_is_not_missed() {
+    let mut bench = Bench::backup(Settings::default(), 100);
+    bench.look(T0 + DOWN);
+    // The lease is not stored yet: the kernel still judges as for a backup.
+    bench.hear(T0 + DOWN + 1, 150, 100, LOWER);
+    let actions = bench.look(T0 + DOWN + 2);
+    assert_eq!(entered(&actions), Some((State::Backup, Cause::Beaten)));
+}
+
+#[test]
+fn a_resignation_is_answered_at_once() {
+    let mut bench = Bench::master();
+    let now = T0 + DOWN + 300 * NS_PER_MS;
+    bench.hear(now, 0, 100, LOWER);
+    assert!(
+        bench
+            .look(now)
+            .contains(&Action::Advertise { priority: 100 })
+    );
+    assert_eq!(
+        bench.election.deadline(),
+        Some(now + NS_PER_S),
+        "Adver_Timer is reset"
+    );
+}
+
+#[test]
+fn re_assertions_are_limited() {
+    let mut bench = Bench::master();
+    let start = T0 + DOWN + 100 * NS_PER_MS;
+    let mut adverts = 0;
+    // A losing advert every 100 us for half a second.
+    for step in 0..5000_u64 {
+        let now = start + step * 100_000;
+        bench.hear(now, 50, 100, LOWER);
+        let actions = bench.look(now);
+        adverts += actions
+            .iter()
+            .filter(|a| matches!(a, Action::Advertise { .. }))
+            .count();
+    }
+    assert!(
+        (49..=51).contains(&adverts),
+        "{adverts} in half a second at 10 ms"
+    );
+}
+
+#[test]
+fn the_lease_follows_the_adverts() {
+    let mut bench = Bench::master();
+    let sent = T0 + DOWN + NS_PER_S;
+    assert_eq!(
+        bench.event(sent + 5, Event::Advertised(sent)),
+        [Action::Lease(sent + 3 * NS_PER_S)]
+    );
+}
+
+#[test]
+fn a_short_down_timer_shortens_the_lease() {
+    let settings = Settings {
+        down_timer_adverts: 2,
+        ..Settings::default()
+    };
+    let mut bench = Bench::backup(settings, 100);
+    let start = bench.election.deadline().unwrap();
+    bench.look(start);
+    bench.event(start, Event::Advertised(start));
+    let actions = bench.event(start, Event::Settled(1));
+    assert!(actions.contains(&Action::Lease(start + 2 * NS_PER_S)));
+}
+
+#[test]
+fn a_master_that_overslept_listens_first() {
+    let mut bench = Bench::master();
+    let now = T0 + DOWN + 10 * NS_PER_S;
+    let actions = bench.look(now);
+    assert_eq!(actions[0], Action::Lease(0));
+    assert_eq!(entered(&actions), Some((State::Backup, Cause::Overslept)));
+    assert!(
+        !actions
+            .iter()
+            .any(|action| matches!(action, Action::Advertise { .. }))
+    );
+    assert_eq!(bench.election.deadline(), Some(now + NS_PER_S));
+    bench.look(now + NS_PER_S);
+    assert_eq!(
+        bench.election.state(),
+        State::Master,
+        "nobody else was there"
+    );
+}
+
+/// The new master was heard while we slept: it has its full Master_Down, also without preemption.
+#[test]
+fn a_master_that_overslept_obeys_whom_it_slept_through() {
+    let mut bench = Bench::backup(nopreempt(), 100);
+    bench.look(T0 + DOWN);
+    bench.event(T0 + DOWN, Event::Advertised(T0 + DOWN));
+    bench.event(T0 + DOWN, Event::Settled(1));
+    let heard_at = T0 + DOWN + 5 * NS_PER_S;
+    bench.hear(heard_at, 50, 100, LOWER);
+    let actions = bench.look(heard_at + 10);
+    assert_eq!(entered(&actions), Some((State::Backup, Cause::Overslept)));
+    assert_eq!(bench.election.deadline(), Some(heard_at + DOWN));
+}
+
+#[test]
+fn shutdown_of_a_master_resigns_in_order() {
+    let mut bench = Bench::master();
+    assert_eq!(
+        bench.event(T0 + DOWN + 5, Event::Shutdown),
+        [
+            Action::Lease(0),
+            Action::Advertise { priority: 0 },
+            Action::RemoveAddresses,
+            Action::Entered(State::Init, Cause::Shutdown),
+        ]
+    );
+    assert_eq!(bench.election.deadline(), None);
+}
+
+#[test]
+fn announcements_come_in_rounds_and_refreshes() {
+    let announce = Announce {
+        refresh_ns: 30 * NS_PER_S,
+        ..Announce::default()
+    };
+    let settings = Settings {
+        announce,
+        ..Settings::default()
+    };
+    let mut bench = Bench::backup(settings, 100);
+    bench.look(T0 + DOWN);
+    bench.event(T0 + DOWN, Event::Advertised(T0 + DOWN));
+    bench.event(T0 + DOWN, Event::Settled(1));
+    let mut rounds = Vec::new();
+    for beat in 1..=61 {
+        let now = T0 + DOWN + beat * NS_PER_S;
+        for action in bench.look(now) {
+            if let Action::Announce { repeat } = action {
+                rounds.push((beat, repeat));
+            }
+        }
+    }
+    assert_eq!(rounds, [(5, 5), (30, 1), (60, 1)]);
+}

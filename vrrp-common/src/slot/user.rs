@@ -1,0 +1,110 @@
+//! User space's side of a slot: saying who we are, and reading what the kernel heard.
+
+use super::{Facts, Slot, mac_number, mac_of};
+use crate::vrrp::Source;
+
+/// What user space tells the kernel about a virtual router, apart from the lease.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// MAC that answers carry.
+    pub mac: [u8; 6],
+    /// Adverts with this priority or more hold us down.
+    pub floor: u8,
+    /// Our effective priority.
+    pub priority: u8,
+    /// The address our adverts come from.
+    pub source: Source,
+    /// Counts promotions.
+    pub epoch: u64,
+}
+
+/// The kernel half, read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// When the last advert arrived that holds us down; 0 = never.
+    pub seen_ns: u64,
+    /// When the last valid advert arrived that does not; 0 = never.
+    pub other_ns: u64,
+    /// The epoch in which we were beaten.
+    pub beaten: u64,
+    /// Counts news.
+    pub news_seq: u64,
+    /// The advert behind `seen_ns`.
+    pub master: Facts,
+    /// The advert behind `other_ns`.
+    pub other: Facts,
+    /// When somebody else last announced one of our addresses; 0 = never.
+    pub claim_ns: u64,
+    /// The MAC that did.
+    pub claim_mac: [u8; 6],
+    /// Adverts that held us down.
+    pub accepted: u64,
+    /// Adverts that did not.
+    pub lesser: u64,
+    /// Priority-0 adverts from strangers.
+    pub foreign_zero: u64,
+    /// ARP questions answered.
+    pub answered: u64,
+}
+
+impl Slot {
+    /// Publishes who we are. The epoch is stored first: an old `beaten` must not outlive it.
+    pub fn publish(&self, standing: &Standing) {
+        self.user.epoch.store(standing.epoch);
+        self.user.source_high.store(standing.source.high);
+        self.user.source_low.store(standing.source.low);
+        self.user.own.store(
+            mac_number(standing.mac) << 16
+                | u64::from(standing.floor) << 8
+                | u64::from(standing.priority),
+        );
+    }
+
+    /// Grants the kernel the right to answer until `lease_ns`; 0 takes it away at once.
+    pub fn store_lease(&self, lease_ns: u64) {
+        self.user.lease_ns.store(lease_ns);
+    }
+
+    /// The lease in force; 0 = not MASTER.
+    #[must_use]
+    pub fn lease_ns(&self) -> u64 {
+        self.user.lease_ns.load()
+    }
+
+    /// Notes when a decision to advertise was taken.
+    pub fn store_decided(&self, now_ns: u64) {
+        self.user.decided_ns.store(now_ns);
+    }
+
+    /// Tells the kernel that news up to `news_seq` were acted on: the next will ring again.
+    pub fn acknowledge(&self, news_seq: u64) {
+        self.user.news_read.store(news_seq);
+    }
+
+    /// Whether there is news that nobody acted on.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        self.kernel.news_seq.load() != self.user.news_read.load()
+    }
+
+    /// Reads the kernel half. `news_seq` is read first, so that whatever changes meanwhile counts
+    /// as news again.
+    #[must_use]
+    pub fn heard(&self) -> Heard {
+        let kernel = &self.kernel;
+        Heard {
+            news_seq: kernel.news_seq.load(),
+            seen_ns: kernel.seen_ns.load(),
+            other_ns: kernel.other_ns.load(),
+            beaten: kernel.beaten.load(),
+            master: kernel.master.load(),
+            other: kernel.other.load(),
+            claim_ns: kernel.claim_ns.load(),
+            claim_mac: mac_of(kernel.claim_mac.load()),
+            accepted: kernel.accepted.load(),
+            lesser: kernel.lesser.load(),
+            foreign_zero: kernel.foreign_zero.load(),
+            answered: kernel.answered.load(),
+        }
+    }
+}
