@@ -15,20 +15,10 @@ use crate::{
     wait_for,
 };
 
-/// The binary: what `cargo xtask test` built, or the one beside the tests.
+/// The binary that `cargo xtask test` has just built. There is no guessing: a stale one would pass
+/// for the one under test.
 pub fn binary() -> String {
-    if let Ok(path) = std::env::var("XVRRP_BIN") {
-        return path;
-    }
-    let tests = std::env::current_exe().expect("the path of the test");
-    let built = tests
-        .ancestors()
-        .nth(2)
-        .map(|directory| directory.join("xvrrp"));
-    let built = built
-        .filter(|path| path.exists())
-        .expect("build xvrrp first, or run cargo xtask test");
-    built.display().to_string()
+    std::env::var("XVRRP_BIN").expect("XVRRP_BIN names the binary; run `cargo xtask test [FILTER]`")
 }
 
 /// A running daemon.

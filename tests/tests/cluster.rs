@@ -28,23 +28,23 @@ fn some_time(random: &mut Random, specs: &[NodeSpec]) -> u64 {
     interval / 2 + random.below(10 * interval)
 }
 
-/// After the last fault, within a stated time: one master, and the right one. Under nopreempt that
-/// is the incumbent, unless a fault has just made its adverts late.
-fn check_settled(cluster: &mut Cluster, preempt: bool, disturbed: bool, seed: u64) {
+/// After the last fault, within a stated time: one master, the right one, and it answers. Under
+/// nopreempt that is whoever was MASTER at first, unless a fault has made its adverts late.
+fn check_settled(cluster: &mut Cluster, preempt: bool, first: Option<&[usize]>, seed: u64) {
     cluster.heal();
-    let incumbents = cluster.masters();
     cluster.run_for(cluster.settling_time());
     let masters = cluster.masters();
     assert_eq!(masters.len(), 1, "seed {seed}: masters {masters:?}");
+    assert_eq!(cluster.answering(), masters, "seed {seed}: who answers");
     if preempt {
         let rightful = cluster.rightful();
         assert!(
             rightful.contains(&masters[0]),
             "seed {seed}: {masters:?}, not of {rightful:?}"
         );
-    } else if incumbents.len() == 1 && !disturbed {
+    } else if let Some(first) = first {
         assert_eq!(
-            masters, incumbents,
+            masters, first,
             "seed {seed}: nopreempt leaves it where it is"
         );
     }
@@ -76,6 +76,7 @@ fn play(seeds: std::ops::Range<u64>, faults: &[Fault], loss: u64, bound: Bound) 
         let weather = Weather { loss, ..CLEAR };
         let mut cluster = Cluster::start(&specs, weather, random.fork());
         cluster.run_for(3 * NS_PER_S + cluster.settling_time());
+        let first = cluster.masters();
         for _ in 0..random.below(12) {
             let node = usize::try_from(random.below(specs.len() as u64)).expect("small");
             if faults.is_empty() || random.below(3) == 0 {
@@ -86,7 +87,8 @@ fn play(seeds: std::ops::Range<u64>, faults: &[Fault], loss: u64, bound: Bound) 
             }
             cluster.run_for(some_time(&mut random, &specs));
         }
-        check_settled(&mut cluster, preempt, !faults.is_empty(), seed);
+        let first = faults.is_empty().then_some(&first[..]);
+        check_settled(&mut cluster, preempt, first, seed);
         let overlap = cluster.longest_overlap();
         let allowed = bound(u64::from(specs[0].interval_cs) * NS_PER_CS);
         assert!(

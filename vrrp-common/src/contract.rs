@@ -3,16 +3,12 @@
 
 use crate::validate::Reject;
 
-/// Changes with every change of a map's layout or meaning; user space refuses an object with
-/// another number, and pins live in a directory named after it.
-pub const ABI: u32 = 1;
-
 /// Slots in `MASTER_SEEN` unless the loader asks for more.
 pub const DEFAULT_SLOTS: usize = 256;
 /// Addresses in `VIPS` unless the loader asks for more.
 pub const DEFAULT_VIPS: usize = 1024;
-/// Interfaces that can carry instances.
-pub const MAX_INTERFACES: usize = 256;
+/// Interfaces that can carry instances, unless the loader asks for more.
+pub const DEFAULT_INTERFACES: usize = 256;
 /// Bytes of the doorbell ring; an event takes 16.
 pub const RING_BYTES: usize = 1 << 16;
 

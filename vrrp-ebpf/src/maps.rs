@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use vrrp_common::{
     contract::{
-        Counter, DEFAULT_SLOTS, DEFAULT_VIPS, Doorbell, InterfaceCounters, MAX_INTERFACES,
+        Counter, DEFAULT_INTERFACES, DEFAULT_SLOTS, DEFAULT_VIPS, Doorbell, InterfaceCounters,
         RING_BYTES, VipKey, VridKey,
     },
     slot::Slot,
@@ -29,7 +29,8 @@ pub static VIPS: HashMap<VipKey, u32, DEFAULT_VIPS> = HashMap::new();
 
 /// What happened to frames that concerned us. User space makes the entry when it attaches.
 #[btf_map]
-pub static COUNTERS: PerCpuHashMap<u32, InterfaceCounters, MAX_INTERFACES> = PerCpuHashMap::new();
+pub static COUNTERS: PerCpuHashMap<u32, InterfaceCounters, DEFAULT_INTERFACES> =
+    PerCpuHashMap::new();
 
 /// The doorbell: "look at this slot".
 #[btf_map]

@@ -170,6 +170,15 @@ impl Cluster {
         (0..self.nodes.len()).filter(is_master).collect()
     }
 
+    /// The routers whose kernel answers for the address now.
+    pub fn answering(&self) -> Vec<usize> {
+        let answers = |node: &usize| {
+            let Node { fault, slot, .. } = &self.nodes[*node];
+            !matches!(fault, Some(Fault::Stun | Fault::Cut)) && slot.may_answer(self.now)
+        };
+        (0..self.nodes.len()).filter(answers).collect()
+    }
+
     /// Who must be MASTER once all is well: the highest priority, in a cluster that preempts.
     /// Several where priorities are equal: then the incumbent stays.
     pub fn rightful(&self) -> Vec<usize> {
@@ -358,12 +367,8 @@ impl Cluster {
         );
     }
 
-    /// Who answers at this moment, among those that could hear each other.
     fn observe(&mut self) {
-        let answers = |node: &&Node| {
-            !matches!(node.fault, Some(Fault::Stun | Fault::Cut)) && node.slot.may_answer(self.now)
-        };
-        let count = self.nodes.iter().filter(answers).count();
+        let count = self.answering().len();
         if self.traces && count > 1 {
             eprintln!("{}: {count} answer", self.now);
         }

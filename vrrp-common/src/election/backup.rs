@@ -155,16 +155,33 @@ impl Election {
         at_ns > backup.reference_ns || (at_ns > 0 && until > self.master_down_deadline(backup))
     }
 
+    /// Whether somebody was MASTER before we began to listen: a preempt delay starts at once then,
+    /// and not with the next piece of news, which may never come.
+    fn finds_incumbent(&self, now_ns: u64, (at_ns, facts): (u64, Facts)) -> bool {
+        let Role::Backup(backup) = &self.role else {
+            return false;
+        };
+        let patience = self.patience(timers::interval_ns(facts.interval_cs), false);
+        backup.master_priority.is_none()
+            && facts.priority != PRIORITY_RESIGN
+            && at_ns > 0
+            && now_ns < at_ns + patience
+    }
+
     pub(super) fn look_as_backup(&mut self, now_ns: u64, heard: &Heard, actions: &mut Actions) {
         let priority = self.standing.priority;
         let settings = self.settings;
         let latest = latest_to_obey(heard, self.standing.floor);
         let holds = self.still_holds(latest);
+        let incumbent = self.finds_incumbent(now_ns, latest);
         let Role::Backup(backup) = &mut self.role else {
             return;
         };
         if holds {
             backup.accept(now_ns, latest, priority, &settings);
+        } else if incumbent {
+            backup.master_priority = Some(latest.1.priority);
+            backup.weigh_preemption(now_ns, priority, &settings);
         }
         if let Preemption::Waiting(until) = backup.preemption
             && until <= now_ns

@@ -10,6 +10,8 @@ use crate::{
 /// Re-assertions against losing adverts come no faster than this, or than the interval if that is
 /// shorter: a flood must not be amplified.
 const REASSERT_GAP_NS: u64 = 10 * timers::NS_PER_MS;
+/// Announcements in answer to losing adverts come no faster than this.
+const REANNOUNCE_GAP_NS: u64 = timers::NS_PER_S;
 
 /// The timers of a master.
 #[derive(Clone, Debug)]
@@ -28,6 +30,8 @@ pub(super) struct Master {
     dealt_with_ns: u64,
     /// When we last re-asserted.
     reasserted_ns: u64,
+    /// When we last announced because of a losing advert.
+    reannounced_ns: u64,
     /// A losing advert waits for its answer until then.
     reassert_due_ns: Option<u64>,
     /// The second round of announcements.
@@ -46,6 +50,7 @@ impl Master {
             settled: false,
             dealt_with_ns: now_ns,
             reasserted_ns: 0,
+            reannounced_ns: 0,
             reassert_due_ns: None,
             announce_due_ns: None,
             refresh_due_ns: None,
@@ -92,7 +97,7 @@ impl Election {
             ..
         } = heard;
         let standing = &self.standing;
-        *seen_ns > master.since_ns
+        *seen_ns > master.dealt_with_ns
             && facts.priority != PRIORITY_RESIGN
             && slot::beats(
                 facts.priority,
@@ -109,7 +114,8 @@ impl Election {
         let Role::Master(master) = &self.role else {
             return None;
         };
-        let sleep = self.lease_span().saturating_sub(self.settings.interval_ns);
+        let interval = self.settings.interval_ns;
+        let sleep = self.lease_span().saturating_sub(interval).max(interval / 2);
         (now_ns.saturating_sub(master.adver_due_ns) > sleep).then_some(master.since_ns)
     }
 
@@ -161,7 +167,9 @@ impl Election {
         if reassert {
             master.reassert_due_ns = None;
             master.reasserted_ns = now_ns;
-            if master.settled && repeat > 0 {
+            let quiet = now_ns >= master.reannounced_ns + REANNOUNCE_GAP_NS;
+            if master.settled && repeat > 0 && quiet {
+                master.reannounced_ns = now_ns;
                 actions.push(Action::Announce { repeat });
             }
         }
@@ -185,6 +193,14 @@ impl Election {
             actions.push(Action::Announce {
                 repeat: announce.refresh_repeat,
             });
+        }
+    }
+
+    /// Our MAC changed: whoever knows the old one must hear of it.
+    pub(super) fn announce_anew(&self, actions: &mut Actions) {
+        let repeat = self.settings.announce.repeat;
+        if matches!(&self.role, Role::Master(master) if master.settled) && repeat > 0 {
+            actions.push(Action::Announce { repeat });
         }
     }
 

@@ -209,6 +209,7 @@ impl Election {
             Event::Mac(mac) => {
                 self.standing.mac = mac;
                 actions.push(Action::Publish(self.standing));
+                self.announce_anew(&mut actions);
             }
             Event::FaultRaised => self.raise_fault(&mut actions),
             Event::FaultCleared => self.clear_fault(now_ns, &mut actions),
@@ -243,7 +244,9 @@ impl Election {
         match core::mem::replace(&mut self.role, Role::Fault) {
             Role::Fault => return,
             Role::Master(_) => resign(actions),
-            Role::Init | Role::Backup(_) => {}
+            // Whatever a daemon that crashed has left on the interface.
+            Role::Init => actions.push(Action::RemoveAddresses),
+            Role::Backup(_) => {}
         }
         // Adverts keep stamping in FAULT, by the rules of a backup: whoever leaves it knows the
         // incumbent.

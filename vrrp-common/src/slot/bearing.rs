@@ -19,12 +19,12 @@ pub enum Bearing {
     ForeignZero,
 }
 
-/// Where an advert stands against us. `master` is who stamped `seen_ns` last.
+/// Where an advert stands against us. `from_master`: its sender is the master we know.
 #[inline(always)]
 #[must_use]
-pub fn bearing(advert: &Advert, is_master: bool, own: &Standing, master: Source) -> Bearing {
+pub fn bearing(advert: &Advert, is_master: bool, own: &Standing, from_master: bool) -> Bearing {
     if advert.priority == PRIORITY_RESIGN {
-        return match (is_master, advert.source == master) {
+        return match (is_master, from_master) {
             (true, _) => Bearing::Lesser,
             (false, true) => Bearing::Resigns,
             (false, false) => Bearing::ForeignZero,

@@ -11,7 +11,7 @@ impl Slot {
         let facts = Facts::of(advert);
         let standing = self.standing();
         let is_master = self.user.lease_ns.load() != 0;
-        let news = match bearing(advert, is_master, &standing, kernel.master.source()) {
+        let news = match bearing(advert, is_master, &standing, self.is_from_master(advert)) {
             Bearing::Holds | Bearing::Resigns => {
                 let news = kernel.master.replace(&facts);
                 kernel.seen_ns.store(now_ns);
@@ -37,6 +37,16 @@ impl Slot {
             }
         };
         news && self.ring()
+    }
+
+    /// Whether the sender is the master we know: the last we obeyed, or, where it is one that we are
+    /// about to preempt, the last that we did not have to.
+    #[inline(always)]
+    fn is_from_master(&self, advert: &Advert) -> bool {
+        let kernel = &self.kernel;
+        let preempted = kernel.other_ns.load() > kernel.seen_ns.load();
+        advert.source == kernel.master.source()
+            || (preempted && advert.source == kernel.other.source())
     }
 
     /// Records that `mac` announced one of our addresses, and says whether to ring. Only a MASTER

@@ -18,6 +18,15 @@ pub struct Config {
     pub instances: Vec<Instance>,
 }
 
+impl Config {
+    /// How many virtual addresses there are in all.
+    #[must_use]
+    pub fn address_count(&self) -> usize {
+        let of = |instance: &Instance| instance.addresses.len() + instance.excluded.len();
+        self.instances.iter().map(of).sum()
+    }
+}
+
 /// `global_defs`.
 #[derive(Clone, Debug)]
 pub struct Global {

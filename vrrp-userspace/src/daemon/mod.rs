@@ -6,7 +6,8 @@ mod status;
 mod supervisor;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -100,7 +101,7 @@ impl Daemon {
             claim,
         } = options;
         let interfaces = net::watch().await?;
-        let mut dataplane = Dataplane::load(config.instances.len())?;
+        let mut dataplane = Dataplane::load(config.instances.len(), config.address_count())?;
         let (notices_in, notices) = mpsc::unbounded_channel();
         let news = dataplane.take_news().context("the doorbell is taken")?;
         let election = election::start(Parts {
@@ -191,10 +192,17 @@ impl Daemon {
     /// Compares every instance with the world and tells the election what changed.
     fn review(&mut self) {
         let table = self.interfaces.borrow_and_update().clone();
+        let everybodys = self.virtual_addresses();
         for supervised in self.supervised.values_mut() {
-            supervised.follow_interface(&table, &mut self.dataplane, self.mode);
+            supervised.follow_interface(&table, &mut self.dataplane, self.mode, &everybodys);
             supervised.weigh(&table, &self.scripts, &self.election);
         }
+    }
+
+    /// The virtual addresses of every instance: none of them is anybody's own.
+    fn virtual_addresses(&self) -> BTreeSet<Ipv4Addr> {
+        let all = self.supervised.values().flat_map(Supervised::addresses);
+        all.map(|entry| entry.address).collect()
     }
 
     fn check_turned(&mut self, name: &str) {

@@ -1,7 +1,11 @@
 //! One instance as the control plane sees it: what its interface and its checks say, and what that
 //! means for its priority and for FAULT.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+    sync::Arc,
+};
 
 use tokio::sync::watch;
 use vrrp_common::{
@@ -15,7 +19,7 @@ use crate::{
     dataplane::{Dataplane, ModeRequest},
     election::{Command, ElectionHandle, Home, RouterId, RouterSpec, Transition},
     health::ScriptState,
-    net::{InterfaceTable, Membership, VirtualAddress},
+    net::{Interface, InterfaceTable, Membership, VirtualAddress},
     notify::Notifier,
 };
 
@@ -114,6 +118,7 @@ impl Supervised {
                 .map(|entry| entry.address.octets())
                 .collect(),
             addresses: self.addresses().cloned().collect::<Arc<[VirtualAddress]>>(),
+            owner: instance.priority == PRIORITY_OWNER,
         }
     }
 
@@ -135,13 +140,14 @@ impl Supervised {
         table: &InterfaceTable,
         dataplane: &mut Dataplane,
         mode: ModeRequest,
+        everybodys: &BTreeSet<Ipv4Addr>,
     ) {
         let virtual_addresses: Vec<_> = self.addresses().map(|entry| entry.address).collect();
         let interface = table.by_name(&self.instance.interface);
         let home = interface.map_or(Home::default(), |interface| Home {
             ifindex: interface.index,
             mac: interface.mac,
-            source: interface.primary_address(|address| virtual_addresses.contains(&address)),
+            source: self.source_on(interface, everybodys),
         });
         if home.ifindex != self.home.ifindex {
             if self.home.ifindex != 0 {
@@ -162,12 +168,28 @@ impl Supervised {
         }
     }
 
+    /// The address adverts come from: never a virtual one, unless it is the owner's and the only one
+    /// there is.
+    fn source_on(
+        &self,
+        interface: &Interface,
+        everybodys: &BTreeSet<Ipv4Addr>,
+    ) -> Option<Ipv4Addr> {
+        let own = interface.primary_address(|address| everybodys.contains(&address));
+        own.or_else(|| {
+            let owner = self.instance.priority == PRIORITY_OWNER;
+            let primary = interface.primary_address(|_| false)?;
+            let is_ours = self.addresses().any(|entry| entry.address == primary);
+            (owner && is_ours).then_some(primary)
+        })
+    }
+
     fn settle_in(
         &mut self,
-        interface: &crate::net::Interface,
+        interface: &Interface,
         dataplane: &mut Dataplane,
         mode: ModeRequest,
-        virtual_addresses: &[std::net::Ipv4Addr],
+        virtual_addresses: &[Ipv4Addr],
     ) -> Result<(), String> {
         let known = dataplane.attachment(interface.index).is_some();
         let attachment = dataplane
@@ -210,10 +232,7 @@ impl Supervised {
             }
             self.faults = faults;
         }
-        if self.home != self.told.home {
-            self.told.home = self.home;
-            election.send(Command::Move(self.id, self.home));
-        }
+        self.tell_home(election);
         let priority = self.effective_priority();
         if priority != self.told.priority {
             tracing::info!(
@@ -227,16 +246,27 @@ impl Supervised {
         self.tell_fault(election);
     }
 
-    fn tell_fault(&mut self, election: &ElectionHandle) {
-        if self.stepped_back.is_some() {
-            return;
+    /// A fault first: what is to be said and removed belongs to the old home. An interface that was
+    /// made anew counts as one, however fast.
+    fn tell_home(&mut self, election: &ElectionHandle) {
+        let made_anew = self.told.home.ifindex != 0 && self.home.ifindex != self.told.home.ifindex;
+        if !self.faults.is_empty() || made_anew {
+            self.raise_fault(election);
         }
-        let fault = !self.faults.is_empty();
-        if fault && !self.told.fault {
-            self.told.fault = true;
+        if self.home != self.told.home {
+            self.told.home = self.home;
+            election.send(Command::Move(self.id, self.home));
+        }
+    }
+
+    fn raise_fault(&mut self, election: &ElectionHandle) {
+        if self.stepped_back.is_none() && !std::mem::replace(&mut self.told.fault, true) {
             election.tell(self.id, Event::FaultRaised);
         }
-        if fault || self.waits_for_a_check() {
+    }
+
+    fn tell_fault(&mut self, election: &ElectionHandle) {
+        if self.stepped_back.is_some() || !self.faults.is_empty() || self.waits_for_a_check() {
             return;
         }
         if std::mem::replace(&mut self.told.fault, false) {

@@ -62,6 +62,7 @@ fn no_native(kind: &str) -> Option<&'static str> {
     match kind {
         "veth" => Some("veth loses native answers unless its peer runs XDP too"),
         "vlan" => Some("a VLAN device has no driver hook"),
+        "bond" | "team" => Some("native mode would run on its members, under their indices"),
         "bridge" => Some("a bridge has no driver hook"),
         "macvlan" | "ipvlan" => Some("a macvlan or ipvlan device has no driver hook"),
         _ => None,
@@ -152,7 +153,7 @@ mod tests {
 
     #[test]
     fn devices_without_a_driver_hook_start_at_generic() {
-        for kind in ["veth", "vlan", "bridge", "macvlan"] {
+        for kind in ["veth", "vlan", "bond", "bridge", "macvlan"] {
             let modes: Vec<Mode> = ladder(ModeRequest::Auto, kind)
                 .into_iter()
                 .map(|(m, _)| m)

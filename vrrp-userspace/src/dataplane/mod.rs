@@ -12,7 +12,9 @@ use aya::{
     programs::{Xdp, xdp::XdpLinkId},
 };
 use thiserror::Error;
-use vrrp_common::contract::{Counter, DEFAULT_SLOTS, InterfaceCounters, VipKey, VridKey};
+use vrrp_common::contract::{
+    Counter, DEFAULT_INTERFACES, DEFAULT_SLOTS, DEFAULT_VIPS, InterfaceCounters, VipKey, VridKey,
+};
 
 pub use attach::{Attachment, Mode, ModeRequest};
 pub use slots::SlotTable;
@@ -28,7 +30,7 @@ pub const XDP_PROGRAM: &str = "xvrrp_xdp";
 pub enum DataplaneError {
     /// The kernel refused the object.
     #[error(
-        "the kernel refused the BPF object (kernel 5.15 or newer, CAP_BPF and CAP_NET_ADMIN are needed): {0}"
+        "the kernel refused the BPF object (kernel 5.18 or newer, CAP_BPF and CAP_NET_ADMIN are needed): {0}"
     )]
     Load(#[from] aya::EbpfError),
     /// The kernel refused the program.
@@ -80,18 +82,22 @@ pub struct Dataplane {
 }
 
 impl Dataplane {
-    /// Loads the object with room for `routers` virtual routers.
+    /// Loads the object with room for `routers` virtual routers with `addresses` addresses in all.
     ///
     /// # Errors
     ///
     /// [`DataplaneError`], when the kernel refuses the object or a map.
-    pub fn load(routers: usize) -> Result<Self, DataplaneError> {
+    pub fn load(routers: usize, addresses: usize) -> Result<Self, DataplaneError> {
         let capacity = routers.next_power_of_two().max(DEFAULT_SLOTS);
-        let entries = u32::try_from(capacity).map_err(|_| DataplaneError::Full(capacity))?;
+        let size = |count| u32::try_from(count).map_err(|_| DataplaneError::Full(count));
+        let entries = size(capacity)?;
         let mut loader = EbpfLoader::new();
         loader
             .map_max_entries("MASTER_SEEN", entries)
-            .map_max_entries("VRIDS", entries);
+            .map_max_entries("VRIDS", entries)
+            .map_max_entries("VIPS", size(addresses.max(DEFAULT_VIPS))?)
+            // Each virtual router may have an interface of its own, and that one may be made anew.
+            .map_max_entries("COUNTERS", size((2 * capacity).max(DEFAULT_INTERFACES))?);
         let mut ebpf = loader.load(OBJECT)?;
         xdp(&mut ebpf)?.load()?;
         let slots = match take(&mut ebpf, "MASTER_SEEN")? {

@@ -55,6 +55,8 @@ pub struct RouterSpec {
     pub advertised: Vec<[u8; 4]>,
     /// Addresses to put on the interface, the excluded ones too.
     pub addresses: Arc<[VirtualAddress]>,
+    /// The address owner: an address that is on the interface anyway stays there.
+    pub owner: bool,
 }
 
 /// What the rest of the daemon asks of the election thread.

@@ -8,7 +8,7 @@ use vrrp_common::{
     election::{Action, Actions, Cause, Election, Event, State},
     encode::{self, AdvertFrame},
     slot::{Facts, Heard, Slot},
-    validate,
+    timers, validate,
     vrrp::{PRIORITY_RESIGN, Source},
 };
 
@@ -45,6 +45,7 @@ pub(super) struct Router {
     state: State,
     tally: Tally,
     reported: Reported,
+    removed_from: Option<u32>,
 }
 
 /// What was reported already, so that each piece of news is told once.
@@ -53,6 +54,7 @@ struct Reported {
     addresses: [Facts; 2],
     foreign_zero: u64,
     claim_ns: u64,
+    quiet_until_ns: u64,
     sending: bool,
 }
 
@@ -82,6 +84,7 @@ impl Router {
             state: State::Init,
             tally: Tally::default(),
             reported: Reported::default(),
+            removed_from: None,
             election,
             spec,
         };
@@ -126,6 +129,25 @@ impl Router {
         }
     }
 
+    /// Another virtual router has taken addresses off our interface, and the kernel may have taken
+    /// ours with them, as the secondary addresses of one that went. Adding what is there already
+    /// changes nothing.
+    pub(super) fn restore_addresses(&self, tools: &Tools) {
+        if self.election.state() == State::Master {
+            let epoch = self.election.standing().epoch;
+            self.change_addresses(Change::Add, epoch, tools);
+        }
+    }
+
+    /// The interface whose addresses this router has just removed, once.
+    pub(super) fn take_removed(&mut self) -> Option<u32> {
+        self.removed_from.take()
+    }
+
+    pub(super) const fn ifindex(&self) -> u32 {
+        self.spec.home.ifindex
+    }
+
     /// The interface, its MAC or its address changed.
     pub(super) fn relocate(&mut self, home: Home, tools: &Tools) {
         let before = std::mem::replace(&mut self.spec.home, home);
@@ -167,7 +189,10 @@ impl Router {
                     events.extend(self.advertise(priority, slot, tools).map(Event::Advertised));
                 }
                 Action::AddAddresses { epoch } => self.change_addresses(Change::Add, epoch, tools),
-                Action::RemoveAddresses => self.change_addresses(Change::Remove, 0, tools),
+                Action::RemoveAddresses => {
+                    self.change_addresses(Change::Remove, 0, tools);
+                    self.removed_from = Some(self.spec.home.ifindex);
+                }
                 Action::Announce { repeat } => self.announce(repeat, tools),
                 Action::Entered(state, cause) => self.enter(state, cause, slot, tools),
             }
@@ -251,6 +276,7 @@ impl Router {
             ifindex: self.spec.home.ifindex,
             change,
             addresses: self.spec.addresses.clone(),
+            keep_own: self.spec.owner,
             done: Box::new(done),
         });
     }
@@ -272,10 +298,27 @@ impl Router {
         tools.notify(Notice::Entered(transition));
     }
 
+    /// Tells what is worth a line in the log, a few lines per second at most. What is held back now
+    /// is told at a later look; the counters have it all the time.
     fn report_news(&mut self, heard: &Heard, tools: &Tools) {
+        let now_ns = clock::now_ns();
+        if now_ns < self.reported.quiet_until_ns {
+            return;
+        }
+        let notices = self.find_news(heard);
+        if !notices.is_empty() {
+            self.reported.quiet_until_ns = now_ns + timers::NS_PER_S;
+        }
+        for notice in notices {
+            tools.notify(notice);
+        }
+    }
+
+    fn find_news(&mut self, heard: &Heard) -> Vec<Notice> {
         let id = self.spec.id;
         let own_sum = validate::addresses_sum(self.spec.advertised.iter().copied());
         let own_count = self.spec.advertised.len();
+        let mut notices = Vec::new();
         for (facts, reported) in [heard.master, heard.other]
             .into_iter()
             .zip(&mut self.reported.addresses)
@@ -285,20 +328,21 @@ impl Router {
                 facts.source == reported.source && facts.addresses_sum == reported.addresses_sum;
             if !facts.source.is_unspecified() && !same && !known {
                 *reported = facts;
-                tools.notify(Notice::OtherAddresses { id, facts });
+                notices.push(Notice::OtherAddresses { id, facts });
             }
         }
         if heard.foreign_zero > self.reported.foreign_zero {
             self.reported.foreign_zero = heard.foreign_zero;
-            tools.notify(Notice::ForeignResignation { id });
+            notices.push(Notice::ForeignResignation { id });
         }
         if heard.claim_ns > self.reported.claim_ns {
             self.reported.claim_ns = heard.claim_ns;
-            tools.notify(Notice::Claim {
+            notices.push(Notice::Claim {
                 id,
                 mac: heard.claim_mac,
             });
         }
+        notices
     }
 
     fn build_frames(&mut self) {

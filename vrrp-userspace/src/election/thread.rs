@@ -161,12 +161,24 @@ impl Routers {
             return;
         };
         act(&mut entry.router, &self.tools);
+        let removed_from = entry.router.take_removed();
         let deadline = entry.router.deadline();
         if let Some(old) = std::mem::replace(&mut entry.deadline, deadline) {
             self.due.remove(&(old, id));
         }
         if let Some(new) = deadline {
             self.due.insert((new, id));
+        }
+        if let Some(ifindex) = removed_from {
+            self.restore_neighbours(ifindex);
+        }
+    }
+
+    fn restore_neighbours(&self, ifindex: u32) {
+        for Entry { router, .. } in self.by_id.values() {
+            if router.ifindex() == ifindex {
+                router.restore_addresses(&self.tools);
+            }
         }
     }
 
@@ -212,6 +224,7 @@ impl Routers {
                     ifindex: 0,
                     change: Change::Remove,
                     addresses: Arc::new([]),
+                    keep_own: false,
                     done: Box::new(move |_| {
                         let _ = reply.send(());
                     }),

@@ -1,6 +1,7 @@
 //! Virtual addresses on interfaces, many per netlink message batch, off the election thread.
 
 use std::{
+    collections::BTreeSet,
     io,
     net::{IpAddr, Ipv4Addr},
     os::fd::{AsRawFd as _, BorrowedFd},
@@ -93,6 +94,9 @@ pub struct AddressJob {
     /// In the order in which they were configured; removed in reverse, so that no secondary
     /// address goes with its primary.
     pub addresses: Arc<[VirtualAddress]>,
+    /// An address that is there before it is added is the machine's own and is never removed: the
+    /// address owner (priority 255) has it anyway.
+    pub keep_own: bool,
     /// Called once the kernel has acknowledged, with what it refused. An address that is there
     /// already, or gone already, is not refused.
     pub done: Box<dyn FnOnce(Vec<Refused>) + Send>,
@@ -145,6 +149,8 @@ const ANSWER_TIMEOUT_S: i64 = 5;
 struct Wire {
     socket: Socket,
     sequence: u32,
+    /// Addresses that were there before we added them, by interface.
+    own: BTreeSet<(u32, Ipv4Addr)>,
 }
 
 impl Wire {
@@ -159,13 +165,17 @@ impl Wire {
         Ok(Self {
             socket,
             sequence: 0,
+            own: BTreeSet::new(),
         })
     }
 
     fn carry_out(&mut self, job: &AddressJob) -> Vec<Refused> {
+        let ours = |entry: &&VirtualAddress| {
+            !(job.keep_own && self.own.contains(&(job.ifindex, entry.address)))
+        };
         let addresses: Vec<&VirtualAddress> = match job.change {
             Change::Add => job.addresses.iter().collect(),
-            Change::Remove => job.addresses.iter().rev().collect(),
+            Change::Remove => job.addresses.iter().rev().filter(ours).collect(),
         };
         if addresses.is_empty() {
             return Vec::new();
@@ -177,7 +187,7 @@ impl Wire {
             let last = index + 1 == addresses.len();
             append(&mut batch, job, address, self.sequence, last);
         }
-        self.exchange(&batch, first, job.change, &addresses)
+        self.exchange(&batch, first, job, &addresses)
     }
 
     /// Sends the batch and reads until its last message is acknowledged. Errors of messages before
@@ -186,7 +196,7 @@ impl Wire {
         &mut self,
         batch: &[u8],
         first: u32,
-        change: Change,
+        job: &AddressJob,
         addresses: &[&VirtualAddress],
     ) -> Vec<Refused> {
         let all_failed = |error: &io::Error| {
@@ -214,7 +224,10 @@ impl Wire {
                 let Some(entry) = addresses.get(index) else {
                     continue;
                 };
-                if !is_fine(change, code) {
+                if job.keep_own && job.change == Change::Add && code == -libc::EEXIST {
+                    self.own.insert((job.ifindex, entry.address));
+                }
+                if !is_fine(job.change, code) {
                     let error = io::Error::from_raw_os_error(-code);
                     refused.push(Refused {
                         address: entry.address,

@@ -279,3 +279,43 @@ fn adverts_before_startup_change_no_state() {
         Facts { priority: 200, .. }
     ));
 }
+
+/// The master that we are about to preempt resigns: no need to wait for the rest of Master_Down.
+#[test]
+fn a_lower_master_s_resignation_counts() {
+    let mut bench = Bench::backup(Settings::default(), 200);
+    bench.hear(T0 + 1, 100, 100, LOWER);
+    bench.hear(T0 + NS_PER_S, 0, 100, LOWER);
+    bench.look(T0 + NS_PER_S);
+    let skew = timers::skew_time(200, NS_PER_S);
+    assert_eq!(bench.election.deadline(), Some(T0 + NS_PER_S + skew));
+}
+
+/// The incumbent was heard before we began to listen, and its steady adverts are no news.
+#[test]
+fn preempt_delay_begins_with_the_incumbent_already_known() {
+    let settings = Settings {
+        preempt_delay_ns: 10 * NS_PER_S,
+        ..Settings::default()
+    };
+    let mut bench = Bench::new(settings, 200);
+    bench.hear(T0 - 1, 100, 100, LOWER);
+    bench.slot.acknowledge(bench.slot.heard().news_seq);
+    bench.event(T0, Event::Startup);
+    bench.look(T0);
+    for beat in 1..=9 {
+        bench.hear(T0 + beat * NS_PER_S, 100, 100, LOWER);
+        bench.look(T0 + beat * NS_PER_S);
+    }
+    assert_eq!(bench.election.deadline(), Some(T0 + 10 * NS_PER_S));
+}
+
+#[test]
+fn a_fault_before_the_start_clears_what_a_crash_left() {
+    let mut bench = Bench::new(Settings::default(), 100);
+    assert!(
+        bench
+            .event(T0, Event::FaultRaised)
+            .contains(&Action::RemoveAddresses)
+    );
+}

@@ -245,3 +245,63 @@ fn announcements_come_in_rounds_and_refreshes() {
     }
     assert_eq!(rounds, [(5, 5), (30, 1), (60, 1)]);
 }
+
+/// With one missed advert as the limit every wake-up is late by a little: that is no oversleeping.
+#[test]
+fn a_short_down_timer_tolerates_a_late_wake_up() {
+    let settings = Settings {
+        down_timer_adverts: 1,
+        ..Settings::default()
+    };
+    let mut bench = Bench::backup(settings, 100);
+    let start = bench.election.deadline().unwrap();
+    bench.look(start);
+    bench.event(start, Event::Advertised(start));
+    bench.event(start, Event::Settled(1));
+    assert_eq!(
+        bench.look(start + NS_PER_S + NS_PER_MS),
+        [Action::Advertise { priority: 100 }]
+    );
+}
+
+/// What was heard and lost against long ago does not win because our own priority falls.
+#[test]
+fn an_old_advert_does_not_beat_a_falling_priority() {
+    let mut bench = Bench::backup(nopreempt(), 100);
+    bench.look(T0 + DOWN);
+    // Before the lease is stored the kernel judges by the floor of a backup.
+    bench.hear(T0 + DOWN + 1, 50, 100, LOWER);
+    bench.look(T0 + DOWN + 2);
+    bench.event(T0 + DOWN + 3, Event::Advertised(T0 + DOWN));
+    bench.event(T0 + DOWN + 3, Event::Settled(1));
+    bench.event(T0 + DOWN + 4, Event::Priority(10));
+    bench.look(T0 + DOWN + NS_PER_S);
+    assert_eq!(bench.election.state(), State::Master);
+}
+
+#[test]
+fn a_new_mac_is_announced() {
+    let mut bench = Bench::master();
+    let actions = bench.event(T0 + DOWN + 1, Event::Mac([2, 0, 0, 0, 0, 6]));
+    assert!(matches!(
+        actions[..],
+        [Action::Publish(_), Action::Announce { repeat: 5 }]
+    ));
+}
+
+/// Answers to losing adverts are adverts; announcements come along once a second.
+#[test]
+fn losing_adverts_do_not_multiply_announcements() {
+    let mut bench = Bench::master();
+    let mut announced = 0;
+    for step in 1..=100_u64 {
+        let now = T0 + DOWN + step * 10 * NS_PER_MS;
+        bench.hear(now, 50, 100, LOWER);
+        let actions = bench.look(now);
+        announced += actions
+            .iter()
+            .filter(|a| matches!(a, Action::Announce { .. }))
+            .count();
+    }
+    assert_eq!(announced, 1, "in one second");
+}

@@ -1,0 +1,134 @@
+//! Addresses and interfaces that change under a running daemon.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use xvrrp_tests::{
+    capture::Capture,
+    netns::Lan,
+    process::Scratch,
+    wait_for, wall_ns,
+    xvrrp::{Xvrrp, instance},
+};
+
+const LONG: Duration = Duration::from_secs(15);
+
+#[test]
+fn an_owner_keeps_its_own_address() {
+    let lan = Lan::new(1);
+    let scratch = Scratch::new("owner");
+    let host = &lan.hosts[0];
+    let config = instance(255, 0.1, "").replace("10.9.0.100/24", "10.9.0.1/24\n10.9.0.100/24");
+    let started = wall_ns();
+    let capture = Capture::start(&lan.bridge, "br0", None);
+    let mut router = Xvrrp::with_config(host, &scratch, &config);
+    let first = capture.wait_advert("the owner's first advert", 51, LONG, |advert| {
+        advert.priority == 255
+    });
+    println!(
+        "the owner advertises {} ms after the start",
+        (first.at_ns - started) / 1_000_000
+    );
+    router.wait_state(host, "MASTER", LONG);
+    assert!(host.ip("address show dev eth0").contains("10.9.0.100/24"));
+    router.terminate();
+    let shown = host.ip("address show dev eth0");
+    assert!(shown.contains("10.9.0.1/24"), "its own stays: {shown}");
+    assert!(!shown.contains("10.9.0.100"), "what it added goes: {shown}");
+}
+
+/// The kernel takes the secondary addresses of a subnet along with its primary one; those of the
+/// other instance are put back.
+#[test]
+fn one_instance_does_not_take_another_s_address_along() {
+    let lan = Lan::new(1);
+    let scratch = Scratch::new("neighbours");
+    let host = &lan.hosts[0];
+    let flag = scratch.write("up", "");
+    let check = format!(
+        "vrrp_script up {{\n script \"/usr/bin/test -e {}\"\n interval 0.05\n weight 0\n}}\n",
+        flag.display()
+    );
+    let one =
+        instance(100, 0.1, " track_script {\n  up\n }\n").replace("10.9.0.100/24", "10.7.0.1/16");
+    let two = instance(100, 0.1, "")
+        .replace("instance VI", "instance TWO")
+        .replace("router_id 51", "router_id 52")
+        .replace("10.9.0.100/24", "10.7.0.2/16");
+    let router = Xvrrp::with_config(host, &scratch, &(check + &one + &two));
+    let both = |first: bool| {
+        wait_for(
+            format!("10.7.0.1 there: {first}, 10.7.0.2 there"),
+            LONG,
+            || {
+                let shown = host.ip("address show dev eth0");
+                (shown.contains("10.7.0.1/16") == first && shown.contains("10.7.0.2/16"))
+                    .then_some(())
+            },
+        );
+    };
+    both(true);
+    std::fs::remove_file(&flag).expect("remove the flag");
+    wait_for("VI in FAULT", LONG, || {
+        (router.instance(host, "VI")?["state"] == "FAULT").then_some(())
+    });
+    both(false);
+    assert_eq!(
+        router.instance(host, "TWO").expect("TWO")["state"],
+        "MASTER"
+    );
+}
+
+#[test]
+fn a_renamed_interface_is_let_go() {
+    let lan = Lan::new(1);
+    let scratch = Scratch::new("rename");
+    let host = &lan.hosts[0];
+    let router = Xvrrp::with_config(host, &scratch, &instance(100, 0.1, ""));
+    router.wait_state(host, "MASTER", LONG);
+    host.ip("link set eth0 name other0");
+    router.wait_state(host, "FAULT", LONG);
+    wait_for("the address to go", LONG, || {
+        (!host.ip("address show dev other0").contains("10.9.0.100")).then_some(())
+    });
+    host.ip("link set other0 name eth0");
+    router.wait_state(host, "MASTER", LONG);
+}
+
+#[test]
+fn the_source_follows_the_interface() {
+    let lan = Lan::new(2);
+    let scratch = Scratch::new("source");
+    let host = &lan.hosts[0];
+    let capture = Capture::start(&lan.bridge, "br0", None);
+    let router = Xvrrp::with_config(host, &scratch, &instance(100, 0.1, ""));
+    router.wait_state(host, "MASTER", LONG);
+    host.ip("address add 10.9.0.77/24 dev eth0");
+    // Without its primary address it has nothing to advertise from: it resigns and comes back with
+    // the other one.
+    host.ip("address del 10.9.0.1/24 dev eth0");
+    host.ip("address replace 10.9.0.77/24 dev eth0");
+    let source = std::net::Ipv4Addr::new(10, 9, 0, 77);
+    capture.wait_advert("adverts from the new address", 51, LONG, |advert| {
+        advert.source == source
+    });
+    router.wait_state(host, "MASTER", LONG);
+}
+
+/// A reload is not yet there; the signal that asks for one must not end the daemon.
+#[test]
+fn a_hangup_is_survived() {
+    let lan = Lan::new(1);
+    let scratch = Scratch::new("hangup");
+    let router = Xvrrp::with_config(&lan.hosts[0], &scratch, &instance(100, 0.1, ""));
+    router.wait_state(&lan.hosts[0], "MASTER", LONG);
+    router.process.signal(Signal::SIGHUP);
+    wait_for("a word about it", LONG, || {
+        router
+            .process
+            .log()
+            .contains("reloading is not yet supported")
+            .then_some(())
+    });
+    router.wait_state(&lan.hosts[0], "MASTER", LONG);
+}
