@@ -79,6 +79,37 @@ fn one_instance_does_not_take_another_s_address_along() {
     );
 }
 
+/// What a MASTER carries is desired state: it stays MASTER and puts the address back.
+#[test]
+fn an_address_that_somebody_removes_is_put_back() {
+    let lan = Lan::new(1);
+    let scratch = Scratch::new("removed");
+    let host = &lan.hosts[0];
+    let router = Xvrrp::with_config(host, &scratch, &instance(100, 0.1, ""));
+    router.wait_state(host, "MASTER", LONG);
+    for round in 1..=3 {
+        host.ip("address del 10.9.0.100/24 dev eth0");
+        wait_for("the address to be back", LONG, || {
+            host.ip("address show dev eth0")
+                .contains("10.9.0.100/24")
+                .then_some(())
+        });
+        wait_for("a word about it", LONG, || {
+            let said = router
+                .process
+                .log()
+                .matches("somebody removed 10.9.0.100")
+                .count();
+            (said >= round).then_some(())
+        });
+    }
+    let counters = router.instance(host, "VI").expect("VI")["counters"].clone();
+    assert_eq!(
+        (&counters["became_master"], &counters["released_master"]),
+        (&1.into(), &0.into())
+    );
+}
+
 #[test]
 fn a_renamed_interface_is_let_go() {
     let lan = Lan::new(1);

@@ -201,3 +201,46 @@ fn a_forced_mode_is_used_and_shown() {
         router.terminate();
     }
 }
+
+/// A check that cannot be run has failed; whatever does not depend on it is served.
+#[test]
+fn a_check_that_cannot_run_counts_as_failed() {
+    let lan = Lan::new(1);
+    let scratch = Scratch::new("unrunnable");
+    let scripts = "vrrp_script nobody {\n script /bin/true\n user no-such-user-here\n weight 0\n}\n\
+                   vrrp_script missing {\n script /no/such/program\n interval 0.1\n weight -20\n}\n\
+                   vrrp_script endless {\n script \"/bin/sh -c 'trap : TERM; while :; do sleep 1; done'\"\n \
+                   interval 0.2\n timeout 0.2\n fall 2\n weight -30\n}\n";
+    let held = instance(100, 0.1, " track_script {\n  nobody\n }\n");
+    let free = instance(100, 0.1, " track_script {\n  missing\n  endless\n }\n")
+        .replace("instance VI", "instance FREE")
+        .replace("router_id 51", "router_id 52")
+        .replace("10.9.0.100", "10.9.0.101");
+    let host = &lan.hosts[0];
+    let router = Xvrrp::with_config(host, &scratch, &(scripts.to_owned() + &held + &free));
+    wait_for("FREE to be MASTER with both checks down", LONG, || {
+        let entry = router.instance(host, "FREE")?;
+        (entry["state"] == "MASTER" && entry["effective_priority"] == 50).then_some(())
+    });
+    assert_eq!(router.instance(host, "VI").expect("VI")["state"], "FAULT");
+    let status = router.status(host).expect("a status");
+    let last = |name: &str| {
+        let scripts = status["scripts"].as_array().expect("scripts");
+        let script = scripts
+            .iter()
+            .find(|script| script["name"] == name)
+            .expect("the script");
+        script["last"].as_str().unwrap_or_default().to_owned()
+    };
+    assert!(
+        last("nobody").contains("there is no user no-such-user-here"),
+        "{}",
+        last("nobody")
+    );
+    assert!(
+        last("missing").contains("could not be started"),
+        "{}",
+        last("missing")
+    );
+    assert_eq!(last("endless"), "took longer than its timeout");
+}

@@ -5,10 +5,13 @@ use std::{
     net::Ipv4Addr,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::time::timeout;
 use tracing_subscriber::EnvFilter;
 use vrrp_userspace::{
     config::{
@@ -96,6 +99,8 @@ struct RunDir {
     path: PathBuf,
 }
 
+/// How long `status` waits for the daemon.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// keepalived's exit code for a configuration with errors.
 const EXIT_CONFIG: u8 = 4;
 
@@ -109,6 +114,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
 
 fn serve(arguments: &RunArguments) -> Result<ExitCode> {
     start_log();
+    raise_file_limit();
     let claim = Claim::take(run_dir::of_this_namespace(&arguments.run_dir.path)?)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -127,6 +133,16 @@ fn serve(arguments: &RunArguments) -> Result<ExitCode> {
         .await
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A descriptor per interface and per running check: the soft limit of 1024 that most systems start
+/// with is too low for a large configuration, the hard limit is not.
+fn raise_file_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(errno) = raised {
+        tracing::warn!("cannot raise the limit of open files: {errno}");
+    }
 }
 
 fn start_log() {
@@ -179,8 +195,14 @@ async fn embedded(interface: &str, arguments: &RunArguments) -> Result<(Config, 
     };
     let vips = match arguments.vip.as_slice() {
         [] => vec![(default::VIP, 32)],
-        vips => vips.to_vec(),
+        vips => distinct(vips),
     };
+    if vips.len() > usize::from(u8::MAX) {
+        bail!(
+            "an advert carries 255 addresses at most; {} were given with --vip",
+            vips.len()
+        );
+    }
     tracing::info!(
         "no configuration given: this is the embedded default. Bring your own with --config FILE \
          (keepalived.conf syntax)"
@@ -210,6 +232,17 @@ async fn embedded(interface: &str, arguments: &RunArguments) -> Result<(Config, 
         yields: arguments.vrid.is_none(),
     };
     Ok((default::config(&choice), origin))
+}
+
+/// Each address once, in the order given.
+fn distinct(vips: &[(Ipv4Addr, u8)]) -> Vec<(Ipv4Addr, u8)> {
+    let mut list: Vec<(Ipv4Addr, u8)> = Vec::new();
+    for vip in vips {
+        if !list.iter().any(|(address, _)| *address == vip.0) {
+            list.push(*vip);
+        }
+    }
+    list
 }
 
 async fn unused_vrid(interface: &str, ifindex: u32, vips: &[(Ipv4Addr, u8)]) -> Result<u8> {
@@ -265,7 +298,8 @@ fn status(arguments: &StatusArguments) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let status = runtime.block_on(control::status(&socket))?;
+    let answer = runtime.block_on(async { timeout(PATIENCE, control::status(&socket)).await });
+    let status = answer.context("the daemon does not answer; is it overloaded or stopped?")??;
     let text = if arguments.json {
         format!("{}\n", serde_json::to_string_pretty(&status)?)
     } else {
@@ -278,9 +312,12 @@ fn status(arguments: &StatusArguments) -> Result<ExitCode> {
 
 fn parse_vip(text: &str) -> Result<(Ipv4Addr, u8), String> {
     let (address, prefix) = text.split_once('/').unwrap_or((text, "32"));
-    let address = address
+    let address: Ipv4Addr = address
         .parse()
         .map_err(|_| format!("{address} is not an IPv4 address"))?;
+    if !config::can_be_virtual(address) {
+        return Err(format!("{address} cannot be anybody's address"));
+    }
     match prefix.parse() {
         Ok(prefix @ 0..=32) => Ok((address, prefix)),
         _ => Err(format!("/{prefix} is not a prefix length from 0 to 32")),

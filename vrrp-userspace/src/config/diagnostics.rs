@@ -1,6 +1,6 @@
 //! What is wrong with a configuration, where, and what to do about it.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 use miette::{
     GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report,
@@ -116,6 +116,7 @@ impl Diagnostics {
         };
         let handler = GraphicalReportHandler::new_themed(theme);
         let mut out = String::new();
+        let mut named: BTreeMap<usize, Arc<NamedSource<String>>> = BTreeMap::new();
         for diagnostic in self.sorted() {
             let place = sources.locate(&diagnostic.span);
             let mut report = MietteDiagnostic::new(format!("{place}: {}", diagnostic.message))
@@ -127,8 +128,10 @@ impl Diagnostics {
             let Some(source) = sources.get(diagnostic.span.file) else {
                 continue;
             };
-            let named = NamedSource::new(&source.name, source.text.clone());
-            let report = Report::new(report).with_source_code(named);
+            let named = named
+                .entry(diagnostic.span.file)
+                .or_insert_with(|| Arc::new(NamedSource::new(&source.name, source.text.clone())));
+            let report = Report::new(report).with_source_code(named.clone());
             if handler.render_report(&mut out, report.as_ref()).is_err() {
                 // Formatting into a string fails only if a formatter does; the plain line will do.
                 let _ = writeln!(out, "{}", plain(diagnostic, sources));

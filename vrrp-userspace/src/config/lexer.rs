@@ -3,7 +3,7 @@
 
 use winnow::{
     LocatingSlice, ModalResult, Parser as _,
-    combinator::{alt, preceded, repeat},
+    combinator::{alt, delimited, preceded, repeat},
     stream::{Location as _, Stream as _},
     token::{any, none_of, one_of, take_while},
 };
@@ -70,7 +70,7 @@ fn piece(input: &mut Input<'_>) -> ModalResult<Piece> {
         (one_of(['#', '!']), take_while(0.., |c| c != '\n')).value(Piece::Nothing),
         '{'.value(Piece::Open),
         '}'.value(Piece::Close),
-        quoted.map(Piece::Word),
+        alt((quoted, apostrophed)).map(Piece::Word),
         ('"', take_while(0.., |c| c != '\n')).value(Piece::Unterminated),
         bare.map(Piece::Word),
         any.value(Piece::Nothing),
@@ -101,6 +101,14 @@ fn quoted(input: &mut Input<'_>) -> ModalResult<String> {
         ));
     }
     Ok(text)
+}
+
+/// `'…'`, taken as it is.
+fn apostrophed(input: &mut Input<'_>) -> ModalResult<String> {
+    let body = take_while(0.., |c| c != '\'' && c != '\n');
+    delimited('\'', body, '\'')
+        .map(str::to_owned)
+        .parse_next(input)
 }
 
 /// A word without quotes; `\#` and `\!` are those characters.

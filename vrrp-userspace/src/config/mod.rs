@@ -17,6 +17,7 @@ use std::path::Path;
 
 use diagnostics::Diagnostics;
 use model::Config;
+pub use read::can_be_virtual;
 use source::Sources;
 
 /// A configuration with everything that is to be said about it.

@@ -374,8 +374,56 @@ fn included_files_are_read_beside_the_including_one() {
     );
     std::fs::write(directory.join("main.conf"), "include main.conf\n").unwrap();
     let loaded = super::load(&directory.join("main.conf")).unwrap();
-    assert!(said(&loaded, Severity::Error)[0].contains("nested too deeply"));
+    assert!(said(&loaded, Severity::Error)[0].contains("is being read already"));
     std::fs::remove_dir_all(&directory).unwrap();
+}
+
+#[test]
+fn deep_nesting_and_byte_order_marks_are_survived() {
+    let deep = "a {\n".repeat(200_000);
+    assert!(
+        said(&read(&deep), Severity::Error)
+            .iter()
+            .any(|line| line.contains("nested too deeply"))
+    );
+    let marked = "\u{feff}vrrp_instance A {\n version 3\n interface eth0\n virtual_router_id 1\n \
+                  virtual_ipaddress { 10.0.0.1 }\n}\n";
+    assert_eq!(read(marked).config.instances.len(), 1);
+}
+
+#[test]
+fn what_stands_behind_a_value_is_mentioned() {
+    let loaded = read("vrrp_script s {\n script /usr/bin/killall -0 haproxy\n interval 1 2\n}\n");
+    let warnings = said(&loaded, Severity::Warning);
+    assert!(
+        warnings[0].contains("script takes one value; -0 is ignored"),
+        "{warnings:?}"
+    );
+    assert!(
+        warnings[1].contains("interval takes one value; 2 is ignored"),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn commands_are_checked_as_they_will_be_run() {
+    let command = |line: &str| read(&format!("vrrp_script s {{\n script {line}\n}}\n"));
+    for fine in ["'/bin/check a b'", "\"it's \\$HOME | cat\"", "/bin/true"] {
+        let loaded = command(fine);
+        assert_eq!(
+            said(&loaded, Severity::Error),
+            Vec::<String>::new(),
+            "{fine}"
+        );
+        assert_eq!(loaded.config.scripts.len(), 1, "{fine}");
+    }
+    assert_eq!(
+        command("'/bin/check a b'").config.scripts["s"].command,
+        "/bin/check a b"
+    );
+    for broken in ["\"\"", "\"/bin/check 'a\""] {
+        assert_eq!(said(&command(broken), Severity::Error).len(), 1, "{broken}");
+    }
 }
 
 #[test]

@@ -44,8 +44,8 @@ impl Node {
     }
 }
 
-/// How deep includes may nest; a file that includes itself ends here.
-const MAX_INCLUDES: usize = 16;
+/// How deep blocks may nest; keepalived's own go three deep.
+const MAX_DEPTH: usize = 32;
 
 pub(super) fn parse(
     path: &Path,
@@ -56,6 +56,7 @@ pub(super) fn parse(
     let mut parser = Parser {
         sources,
         diagnostics,
+        including: Vec::new(),
         depth: 0,
     };
     parser.file(path, text)
@@ -64,6 +65,9 @@ pub(super) fn parse(
 struct Parser<'a> {
     sources: &'a mut Sources,
     diagnostics: &'a mut Diagnostics,
+    /// The files being read, the outermost first.
+    including: Vec<PathBuf>,
+    /// How many blocks are open.
     depth: usize,
 }
 
@@ -96,7 +100,13 @@ impl Cursor {
 impl Parser<'_> {
     fn file(&mut self, path: &Path, text: String) -> Vec<Node> {
         let directory = path.parent().map(Path::to_path_buf).unwrap_or_default();
+        // An editor's byte order mark is no part of the first keyword.
+        let text = match text.strip_prefix('\u{feff}') {
+            Some(rest) => rest.to_owned(),
+            None => text,
+        };
         let file = self.sources.add(path, text);
+        self.including.push(canonical(path));
         let lexemes = self.sources.get(file).map(|source| lex(file, &source.text));
         let mut cursor = Cursor {
             lexemes: lexemes.unwrap_or_default(),
@@ -114,6 +124,7 @@ impl Parser<'_> {
                 cursor.next += 1;
             }
         }
+        self.including.pop();
         nodes
     }
 
@@ -175,7 +186,17 @@ impl Parser<'_> {
         open: Span,
     ) {
         let mut children = Vec::new();
+        if self.depth >= MAX_DEPTH {
+            self.diagnostics.push(
+                Diagnostic::error(open, "blocks are nested too deeply")
+                    .help("is a closing brace missing above? What follows is not read"),
+            );
+            cursor.next = cursor.lexemes.len();
+            return;
+        }
+        self.depth += 1;
         self.lines(cursor, &mut children, false);
+        self.depth -= 1;
         let closed = matches!(cursor.peek(0), Some(Lexeme::Close(_)));
         if closed {
             cursor.next += 1;
@@ -214,13 +235,6 @@ impl Parser<'_> {
             );
             return;
         };
-        if self.depth >= MAX_INCLUDES {
-            self.diagnostics.push(
-                Diagnostic::error(word.span.clone(), "includes are nested too deeply")
-                    .help("does a file include itself?"),
-            );
-            return;
-        }
         let pattern = cursor.directory.join(&word.text);
         let paths = match glob::glob(&pattern.to_string_lossy()) {
             Ok(paths) => paths,
@@ -235,12 +249,20 @@ impl Parser<'_> {
         let mut any = false;
         for path in paths.filter_map(Result::ok).filter(|path| path.is_file()) {
             any = true;
+            if self.including.contains(&canonical(&path)) {
+                self.diagnostics.push(
+                    Diagnostic::error(
+                        word.span.clone(),
+                        format!("{} is being read already", path.display()),
+                    )
+                    .help("a file cannot include itself, not even through others; it is skipped"),
+                );
+                continue;
+            }
             match std::fs::read(&path) {
                 Ok(bytes) => {
-                    self.depth += 1;
                     let text = String::from_utf8_lossy(&bytes).into_owned();
                     nodes.extend(self.file(&path, text));
-                    self.depth -= 1;
                 }
                 Err(error) => self.diagnostics.push(
                     Diagnostic::error(word.span.clone(), format!("{}: {error}", path.display()))
@@ -255,4 +277,9 @@ impl Parser<'_> {
             ));
         }
     }
+}
+
+/// One name per file, whatever way leads to it.
+fn canonical(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_path_buf())
 }

@@ -28,7 +28,7 @@ use crate::{
     control::{self, Question},
     dataplane::{Dataplane, ModeRequest},
     election::{self, Command, ElectionHandle, Notice, Parts, RouterId},
-    health::{self, Identity, ScriptState, Verdict},
+    health::{self, Check, Identity, ScriptState, Verdict},
     net::{self, AddressWorker, InterfaceTable, PacketSocket},
     notify::Announced,
     run_dir::Claim,
@@ -61,7 +61,7 @@ pub enum Origin {
 }
 
 /// How long stopping may take before the process ends anyway: `notify_stop` scripts included.
-const STOP_PATIENCE: Duration = Duration::from_secs(5);
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// How often the embedded default looks for strangers that speak another version.
 const STRANGER_WATCH: Duration = Duration::from_secs(1);
 
@@ -115,7 +115,7 @@ impl Daemon {
         let (question, questions) = mpsc::channel(16);
         control::serve(&claim.socket(), question)?;
         let (changed, checks) = mpsc::unbounded_channel();
-        let scripts = start_scripts(&config, &changed)?;
+        let scripts = start_scripts(&config, &changed);
         let mut daemon = Self {
             supervised: BTreeMap::new(),
             config,
@@ -196,6 +196,7 @@ impl Daemon {
         for supervised in self.supervised.values_mut() {
             supervised.follow_interface(&table, &mut self.dataplane, self.mode, &everybodys);
             supervised.weigh(&table, &self.scripts, &self.election);
+            supervised.reconcile(&table, &self.election);
         }
     }
 
@@ -234,6 +235,7 @@ impl Daemon {
         match notice {
             Notice::Entered(transition) => {
                 supervised.entered(*transition);
+                supervised.reconcile(&self.interfaces.borrow(), &self.election);
                 if transition.state != State::Init {
                     supervised
                         .notifier
@@ -317,7 +319,7 @@ impl Daemon {
 fn start_scripts(
     config: &Config,
     changed: &mpsc::UnboundedSender<String>,
-) -> Result<BTreeMap<String, watch::Receiver<ScriptState>>> {
+) -> BTreeMap<String, watch::Receiver<ScriptState>> {
     let mut receivers = BTreeMap::new();
     for (name, script) in &config.scripts {
         let used = |instance: &crate::config::model::Instance| {
@@ -332,21 +334,27 @@ fn start_scripts(
         let (sender, receiver) = watch::channel(ScriptState::default());
         let default = config.global.script_user.as_ref();
         let command = Identity::resolve(script.user.as_ref(), default)
-            .and_then(|identity| health::Command::new(&script.command, identity))
-            .with_context(|| format!("vrrp_script {name}"))?;
-        let verdict = Verdict::new(script.rise, script.fall);
-        tokio::spawn(health::watch(
-            name.clone(),
-            command,
-            script.interval,
-            script.timeout,
-            verdict,
-            sender,
-            changed.clone(),
-        ));
+            .and_then(|identity| health::Command::new(&script.command, identity));
+        match command {
+            Ok(command) => {
+                let check = Check {
+                    name: name.clone(),
+                    command,
+                    interval: script.interval,
+                    timeout: script.timeout,
+                };
+                let verdict = Verdict::new(script.rise, script.fall);
+                tokio::spawn(health::watch(check, verdict, sender, changed.clone()));
+            }
+            // What cannot be run has failed; everything else is served.
+            Err(error) => {
+                tracing::error!("check {name} cannot be run and counts as failed: {error}");
+                sender.send_replace(ScriptState::broken(&error.to_string()));
+            }
+        }
         receivers.insert(name.clone(), receiver);
     }
-    Ok(receivers)
+    receivers
 }
 
 /// The name of this machine in messages: `router_id`, or the host name.

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::sync::watch;
 use vrrp_common::{
-    election::{Event, Settings},
+    election::{Event, Settings, State},
     timers,
     vrrp::{ChecksumForm, PRIORITY_OWNER},
 };
@@ -40,6 +40,8 @@ pub(super) struct Supervised {
     told: Told,
     membership: Option<Membership>,
     attach_error: Option<String>,
+    /// All addresses of this MASTER have been on the interface.
+    complete: bool,
 }
 
 /// A tracked thing and what it does.
@@ -84,6 +86,7 @@ impl Supervised {
             told,
             membership: None,
             attach_error: None,
+            complete: false,
         }
     }
 
@@ -215,6 +218,39 @@ impl Supervised {
             .map_err(|error| format!("join 224.0.0.18 on {}: {error}", interface.name))?;
         self.membership = Some(membership);
         Ok(())
+    }
+
+    /// What a MASTER carries is desired state: an address that somebody removes is put back.
+    pub(super) fn reconcile(&mut self, table: &InterfaceTable, election: &ElectionHandle) {
+        let is_master = self
+            .last_transition
+            .is_some_and(|entered| entered.state == State::Master);
+        let Some(interface) = table.by_index(self.home.ifindex).filter(|_| is_master) else {
+            self.complete = false;
+            return;
+        };
+        let there = |address| {
+            interface
+                .addresses
+                .iter()
+                .any(|entry| entry.address == address)
+        };
+        let missing = self
+            .addresses()
+            .find(|entry| !there(entry.address))
+            .map(|entry| entry.address);
+        match missing {
+            None => self.complete = true,
+            Some(address) if std::mem::replace(&mut self.complete, false) => {
+                let name = &self.instance.name;
+                tracing::warn!(
+                    "({name}) somebody removed {address} from {}; putting it back",
+                    interface.name
+                );
+                election.send(Command::Restore(self.id));
+            }
+            Some(_) => {}
+        }
     }
 
     /// Adds up what the interface and the checks say, and tells the election what changed.

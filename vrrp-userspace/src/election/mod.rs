@@ -78,6 +78,8 @@ pub enum Command {
     },
     /// Reports every virtual router.
     Snapshot(oneshot::Sender<Vec<RouterSnapshot>>),
+    /// Somebody removed an address of a MASTER: put it back.
+    Restore(RouterId),
     /// Resigns one virtual router for good.
     Retire(RouterId),
     /// Resigns everywhere, takes the addresses off and answers when the kernel has done so.

@@ -90,6 +90,7 @@ async fn run(
         by_id: BTreeMap::new(),
         by_slot: BTreeMap::new(),
         due: BTreeSet::new(),
+        removed_from: BTreeSet::new(),
     };
     let mut alarm = Alarm::new()?;
     // SAFETY: the ring owns its descriptor for as long as the registration lives.
@@ -118,6 +119,7 @@ async fn run(
             },
         }
         routers.run_due();
+        routers.restore_neighbours();
     }
 }
 
@@ -126,6 +128,8 @@ struct Routers {
     by_id: BTreeMap<RouterId, Entry>,
     by_slot: BTreeMap<u32, RouterId>,
     due: BTreeSet<(u64, RouterId)>,
+    /// Interfaces that have just lost addresses.
+    removed_from: BTreeSet<u32>,
 }
 
 struct Entry {
@@ -169,14 +173,17 @@ impl Routers {
         if let Some(new) = deadline {
             self.due.insert((new, id));
         }
-        if let Some(ifindex) = removed_from {
-            self.restore_neighbours(ifindex);
-        }
+        self.removed_from.extend(removed_from);
     }
 
-    fn restore_neighbours(&self, ifindex: u32) {
+    /// Once per turn of the loop, whatever number of routers removed addresses in it.
+    fn restore_neighbours(&mut self) {
+        let interfaces = std::mem::take(&mut self.removed_from);
+        if interfaces.is_empty() {
+            return;
+        }
         for Entry { router, .. } in self.by_id.values() {
-            if router.ifindex() == ifindex {
+            if interfaces.contains(&router.ifindex()) {
                 router.restore_addresses(&self.tools);
             }
         }
@@ -214,6 +221,7 @@ impl Routers {
                 // Whoever asked may have gone.
                 let _ = reply.send(all.collect());
             }
+            Command::Restore(id) => self.with(id, |router, tools| router.restore_addresses(tools)),
             Command::Retire(id) => self.retire(id),
             Command::Stop(reply) => {
                 for id in self.by_id.keys().copied().collect::<Vec<_>>() {

@@ -72,6 +72,8 @@ impl Identity {
 #[derive(Clone, Debug)]
 pub struct Command {
     words: Vec<String>,
+    /// The line needs a shell; `words` is the line alone.
+    shell: bool,
     identity: Option<Identity>,
 }
 
@@ -87,15 +89,38 @@ impl Command {
     ///
     /// [`CommandError`] for a line that cannot be split, or is empty.
     pub fn new(line: &str, identity: Option<Identity>) -> Result<Self, CommandError> {
-        let words = if line.contains(SHELL_SYNTAX) {
-            vec!["/bin/sh".to_owned(), "-c".to_owned(), line.to_owned()]
+        let shell = line.contains(SHELL_SYNTAX);
+        let words = if shell {
+            vec![line.to_owned()]
         } else {
             shell_words::split(line)?
         };
         if words.is_empty() {
             return Err(CommandError::Empty);
         }
-        Ok(Self { words, identity })
+        Ok(Self {
+            words,
+            shell,
+            identity,
+        })
+    }
+
+    /// The words to execute, with more arguments behind the line's own. A shell gets them as its
+    /// positional parameters and puts them behind the line.
+    fn with_arguments(&self, more: &[&str]) -> Vec<String> {
+        let more = more.iter().map(|word| (*word).to_owned());
+        match self.words.first().filter(|_| self.shell) {
+            Some(line) => {
+                let line = if more.len() == 0 {
+                    line.clone()
+                } else {
+                    format!("{line} \"$@\"")
+                };
+                let shell = ["/bin/sh".to_owned(), "-c".to_owned(), line, "sh".to_owned()];
+                shell.into_iter().chain(more).collect()
+            }
+            None => self.words.iter().cloned().chain(more).collect(),
+        }
     }
 
     /// Starts the command with more arguments behind its own. Its output goes nowhere; it leads a
@@ -105,14 +130,11 @@ impl Command {
     ///
     /// What the kernel says: not found, not executable, not permitted.
     pub fn start(&self, more: &[&str]) -> io::Result<Child> {
-        let (program, arguments) = self
-            .words
-            .split_first()
-            .ok_or(io::ErrorKind::InvalidInput)?;
+        let words = self.with_arguments(more);
+        let (program, arguments) = words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let mut command = tokio::process::Command::new(program);
         command
             .args(arguments)
-            .args(more)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -140,9 +162,15 @@ mod tests {
 
     #[test]
     fn only_shell_syntax_gets_a_shell() {
-        let words = |line| Command::new(line, None).unwrap().words;
-        assert_eq!(words("/bin/check 'a b' c"), ["/bin/check", "a b", "c"]);
-        assert_eq!(words("a | b"), ["/bin/sh", "-c", "a | b"]);
+        let words = |line| Command::new(line, None).unwrap().with_arguments(&["x y"]);
+        assert_eq!(
+            words("/bin/check 'a b' c"),
+            ["/bin/check", "a b", "c", "x y"]
+        );
+        assert_eq!(
+            words("a | b"),
+            ["/bin/sh", "-c", "a | b \"$@\"", "sh", "x y"]
+        );
         assert!(matches!(Command::new("  ", None), Err(CommandError::Empty)));
         assert!(matches!(
             Command::new("'", None),

@@ -5,5 +5,5 @@ mod script;
 mod verdict;
 
 pub use command::{Command, Identity};
-pub use script::{LastRun, Outcome, ScriptState, watch};
+pub use script::{Check, LastRun, Outcome, ScriptState, watch};
 pub use verdict::Verdict;

@@ -1,12 +1,16 @@
 //! Running one `vrrp_script` at its interval.
 
-use std::time::{Duration, Instant};
+use std::{
+    os::unix::process::ExitStatusExt as _,
+    time::{Duration, Instant},
+};
 
 use nix::sys::signal::Signal;
 use serde::Serialize;
 use tokio::{
     process::Child,
     sync::{mpsc, watch},
+    task::JoinHandle,
     time::{self, MissedTickBehavior},
 };
 
@@ -50,27 +54,60 @@ pub struct ScriptState {
     pub last: Option<LastRun>,
 }
 
+impl ScriptState {
+    /// A script that cannot be run at all.
+    #[must_use]
+    pub fn broken(why: &str) -> Self {
+        let last = LastRun {
+            outcome: Outcome::NotStarted(why.to_owned()),
+            took: Duration::ZERO,
+        };
+        Self {
+            up: Some(false),
+            last: Some(last),
+        }
+    }
+}
+
+/// What to run, and how often.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// Its name.
+    pub name: String,
+    /// The command.
+    pub command: Command,
+    /// Time from one run to the next.
+    pub interval: Duration,
+    /// How long a run may take.
+    pub timeout: Duration,
+}
+
 /// How long a script may take to end itself after SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Runs the script for ever. `changed` gets the name whenever the standing changes; `state` always
+/// Runs the check for ever. `changed` gets its name whenever its standing changes; `state` always
 /// has the latest.
 pub async fn watch(
-    name: String,
-    command: Command,
-    interval: Duration,
-    timeout: Duration,
+    check: Check,
     mut verdict: Verdict,
     state: watch::Sender<ScriptState>,
     changed: mpsc::UnboundedSender<String>,
 ) {
-    let mut ticks = time::interval(interval);
+    let mut ticks = time::interval(check.interval);
     // A run that is still going when the next is due makes that one be skipped.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut overdue: Option<JoinHandle<()>> = None;
     loop {
         ticks.tick().await;
         let started = Instant::now();
-        let outcome = run(&command, timeout).await;
+        // A run that timed out and has not ended yet, whatever it was sent, has failed again.
+        let outcome = if overdue.as_ref().is_some_and(|ending| !ending.is_finished()) {
+            Outcome::TimedOut
+        } else {
+            let (outcome, ending) = run(&check.command, check.timeout).await;
+            overdue = ending;
+            outcome
+        };
         let turned = verdict.record(outcome.success());
         let last = LastRun {
             outcome,
@@ -80,38 +117,36 @@ pub async fn watch(
             up: verdict.up(),
             last: Some(last),
         });
-        if turned && changed.send(name.clone()).is_err() {
+        if turned && changed.send(check.name.clone()).is_err() {
             return;
         }
     }
 }
 
-async fn run(command: &Command, timeout: Duration) -> Outcome {
+/// One run. One that times out is judged at once and ended in a task of its own.
+async fn run(command: &Command, timeout: Duration) -> (Outcome, Option<JoinHandle<()>>) {
     let mut child = match command.start(&[]) {
         Ok(child) => child,
-        Err(error) => return Outcome::NotStarted(error.to_string()),
+        Err(error) => return (Outcome::NotStarted(error.to_string()), None),
     };
     match time::timeout(timeout, child.wait()).await {
         Ok(Ok(status)) => {
-            use std::os::unix::process::ExitStatusExt as _;
-            match (status.code(), status.signal()) {
+            let outcome = match (status.code(), status.signal()) {
                 (Some(code), _) => Outcome::Exited(code),
                 (None, signal) => Outcome::Signalled(signal.unwrap_or(0)),
-            }
+            };
+            (outcome, None)
         }
-        Ok(Err(error)) => Outcome::NotStarted(error.to_string()),
-        Err(_) => {
-            end(&mut child).await;
-            Outcome::TimedOut
-        }
+        Ok(Err(error)) => (Outcome::NotStarted(error.to_string()), None),
+        Err(_) => (Outcome::TimedOut, Some(tokio::spawn(end(child)))),
     }
 }
 
 /// TERM, a little patience, then KILL, to the whole process group.
-async fn end(child: &mut Child) {
-    signal_group(child, Signal::SIGTERM);
+async fn end(mut child: Child) {
+    signal_group(&child, Signal::SIGTERM);
     if time::timeout(GRACE, child.wait()).await.is_err() {
-        signal_group(child, Signal::SIGKILL);
+        signal_group(&child, Signal::SIGKILL);
         // After SIGKILL the only thing left to wait for is the kernel.
         let _ = child.wait().await;
     }

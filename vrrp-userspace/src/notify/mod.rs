@@ -49,7 +49,7 @@ pub struct Notifier {
 }
 
 /// How long the queue waits for a script. One that takes longer goes on by itself.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 impl Notifier {
     /// Starts the queue of the instance `name`.

@@ -102,7 +102,7 @@ fn parse(word: &Word, diagnostics: &mut Diagnostics) -> Option<(Ipv4Addr, u8)> {
             return None;
         }
     };
-    if address.is_multicast() || address.is_unspecified() || address.is_broadcast() {
+    if !can_be_virtual(address) {
         diagnostics.push(
             Diagnostic::error(
                 word.span.clone(),
@@ -126,6 +126,15 @@ fn parse(word: &Word, diagnostics: &mut Diagnostics) -> Option<(Ipv4Addr, u8)> {
         );
     }
     bits.map(|bits| (address, bits))
+}
+
+/// Whether an address can be a host's own.
+#[must_use]
+pub fn can_be_virtual(address: Ipv4Addr) -> bool {
+    !(address.is_multicast()
+        || address.is_unspecified()
+        || address.is_broadcast()
+        || address.is_loopback())
 }
 
 /// Whether the address can be served where it should stand.

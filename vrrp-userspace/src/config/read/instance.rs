@@ -89,8 +89,8 @@ impl<'a> Draft<'a> {
         match node.keyword() {
             "state" => self.state(node, diagnostics),
             "interface" => {
-                self.interface =
-                    value::word(node, "an interface", diagnostics).map(|word| word.text.clone());
+                self.interface = value::only_word(node, "an interface", diagnostics)
+                    .map(|word| word.text.clone());
             }
             "virtual_router_id" => {
                 self.vrid = value::number(node, 1..=255, diagnostics);
@@ -161,7 +161,7 @@ impl<'a> Draft<'a> {
     }
 
     fn state(&mut self, node: &Node, diagnostics: &mut Diagnostics) {
-        let Some(word) = value::word(node, "MASTER or BACKUP", diagnostics) else {
+        let Some(word) = value::only_word(node, "MASTER or BACKUP", diagnostics) else {
             return;
         };
         match word.text.as_str() {

@@ -6,6 +6,8 @@ mod instance;
 mod script;
 mod value;
 
+pub use address::can_be_virtual;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{

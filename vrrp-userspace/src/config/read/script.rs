@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use super::{named_block, unsupported, value};
-use crate::config::{
-    diagnostics::{Diagnostic, Diagnostics},
-    keywords,
-    model::Script,
-    tree::Node,
+use crate::{
+    config::{
+        diagnostics::{Diagnostic, Diagnostics},
+        keywords,
+        model::Script,
+        tree::Node,
+    },
+    health::Command,
 };
 
 pub(super) fn read(block: &Node, diagnostics: &mut Diagnostics) -> Option<Script> {
@@ -27,7 +30,7 @@ pub(super) fn read(block: &Node, diagnostics: &mut Diagnostics) -> Option<Script
     };
     for node in block.children() {
         match node.keyword() {
-            "script" => command = value::word(node, "a command", diagnostics),
+            "script" => command = value::only_word(node, "a command", diagnostics),
             "interval" => {
                 if let Some(interval) = value::seconds(node, 0.001..=4_294_967.0, diagnostics) {
                     script.interval = interval;
@@ -59,13 +62,10 @@ pub(super) fn read(block: &Node, diagnostics: &mut Diagnostics) -> Option<Script
         );
         return None;
     };
-    if let Err(error) = shell_words::split(&command.text) {
+    if let Err(error) = Command::new(&command.text, None) {
         diagnostics.push(
-            Diagnostic::error(
-                command.span.clone(),
-                format!("this command cannot be split: {error}"),
-            )
-            .help("close its quotes"),
+            Diagnostic::error(command.span.clone(), format!("this cannot be run: {error}"))
+                .help("script \"COMMAND ARGUMENT…\", with its inner quotes closed"),
         );
         return None;
     }

@@ -25,6 +25,28 @@ pub(super) fn word<'a>(
     word
 }
 
+/// The only argument; a word about what stands behind it.
+pub(super) fn only_word<'a>(
+    node: &'a Node,
+    what: &str,
+    diagnostics: &mut Diagnostics,
+) -> Option<&'a Word> {
+    if let Some(surplus) = node.arguments().get(1) {
+        diagnostics.push(
+            Diagnostic::warning(
+                surplus.span.clone(),
+                format!(
+                    "{} takes one value; {} is ignored",
+                    node.keyword(),
+                    surplus.text
+                ),
+            )
+            .help("put several words into quotation marks"),
+        );
+    }
+    word(node, what, diagnostics)
+}
+
 /// A whole number within a range.
 pub(super) fn number<T>(
     node: &Node,
@@ -34,7 +56,7 @@ pub(super) fn number<T>(
 where
     T: FromStr + PartialOrd + Display,
 {
-    let word = word(node, "a number", diagnostics)?;
+    let word = only_word(node, "a number", diagnostics)?;
     number_of(node.keyword(), word, range, diagnostics)
 }
 
@@ -69,7 +91,7 @@ pub(super) fn seconds(
     range: RangeInclusive<f64>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Duration> {
-    let word = word(node, "a number of seconds", diagnostics)?;
+    let word = only_word(node, "a number of seconds", diagnostics)?;
     let seconds = word
         .text
         .parse::<f64>()
