@@ -107,6 +107,8 @@ fn build_command(compiler: &Compiler, manifest: &Path, target_dir: &Path) -> Com
         .arg("--target-dir")
         .arg(target_dir)
         .env("RUSTC", &compiler.rustc)
+        // Where bpf-linker finds the LLVM that made the bitcode.
+        .env("LD_LIBRARY_PATH", compiler.sysroot.join("lib"))
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     command

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    bpf_toolchain::{self, BPF_LINKER_VERSION, OBJECT_VARIABLE, RECIPES},
+    bpf_toolchain::{self, BPF_LINKER_VERSION, OBJECT_VARIABLE, RECIPES, RUST_VERSION},
     command::{as_root, cargo, check, exists},
 };
 
@@ -24,6 +24,10 @@ const TEST_PROGRAMS: &[(&str, &str)] = &[
 pub(crate) fn everything() -> Result<()> {
     for_building()?;
     for_testing()?;
+    if let Some(compiler) = bpf_toolchain::find_compiler() {
+        let (rustc, sysroot) = (compiler.rustc.display(), compiler.sysroot.display());
+        println!("setup: the BPF program is built by {rustc}, with the sources in {sysroot}");
+    }
     println!("setup: everything is there");
     Ok(())
 }
@@ -60,9 +64,9 @@ pub(crate) fn for_testing() -> Result<()> {
     apt_install(&missing)
 }
 
-/// rustup's nightly with its sources, where rustup can reach its server; else Debian's compiler.
+/// rustup's compiler with its sources, where rustup can reach its server; else Debian's.
 fn install_compiler() -> Result<()> {
-    if exists("rustup") && nightly_sources() && bpf_toolchain::find_compiler().is_some() {
+    if exists("rustup") && rustup_sources() && bpf_toolchain::find_compiler().is_some() {
         return Ok(());
     }
     if exists("apt-get") {
@@ -74,40 +78,34 @@ fn install_compiler() -> Result<()> {
     Ok(())
 }
 
-fn nightly_sources() -> bool {
-    println!("setup: rustup toolchain install nightly --component rust-src");
-    let status = Command::new("rustup")
-        .args([
-            "toolchain",
-            "install",
-            "nightly",
-            "--profile",
-            "minimal",
-            "--component",
-            "rust-src",
-        ])
-        .status();
-    let done = status.is_ok_and(|status| status.success());
+fn rustup_sources() -> bool {
+    let arguments = [
+        "toolchain",
+        "install",
+        RUST_VERSION,
+        "--profile",
+        "minimal",
+        "--component",
+        "rust-src",
+    ];
+    println!("setup: rustup {}", arguments.join(" "));
+    let done = Command::new("rustup").args(arguments).status();
+    let done = done.is_ok_and(|status| status.success());
     if !done {
         println!("setup: rustup could not do that here");
     }
     done
 }
 
-/// The linker must read the bitcode of the compiler's LLVM: 0.10.0 is made for LLVM 22, later
-/// releases for later ones.
 fn install_linker() -> Result<()> {
-    let compiler = bpf_toolchain::find_compiler().context(RECIPES)?;
-    let llvm = compiler.llvm_major();
-    let mut command = cargo();
-    command.args(["install", "bpf-linker", "--locked"]);
-    if llvm.is_none_or(|major| major <= 22) {
-        command.args(["--version", BPF_LINKER_VERSION]);
-        println!("setup: cargo install bpf-linker --version {BPF_LINKER_VERSION} --locked");
-    } else {
-        println!("setup: cargo install bpf-linker --locked");
-    }
-    check(&mut command)
+    println!("setup: cargo install bpf-linker --version {BPF_LINKER_VERSION} --locked");
+    check(cargo().args([
+        "install",
+        "bpf-linker",
+        "--locked",
+        "--version",
+        BPF_LINKER_VERSION,
+    ]))
 }
 
 /// Installs Debian packages. Services among them are not started: the tests run their own.
