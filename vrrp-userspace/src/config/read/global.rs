@@ -66,8 +66,11 @@ pub(super) fn announce(
         }
         "garp_master_repeat" => {
             if let Some(repeat) = value::number(node, 0..=100, diagnostics) {
+                // garp_lower_prio_repeat follows it, unless it was set to something else before.
+                if announce.lower_prio_repeat == announce.repeat {
+                    announce.lower_prio_repeat = repeat;
+                }
                 announce.repeat = repeat;
-                announce.lower_prio_repeat = repeat;
             }
         }
         "garp_master_refresh_repeat" => {
