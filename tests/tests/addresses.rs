@@ -18,7 +18,13 @@ fn an_owner_keeps_its_own_address() {
     let lan = Lan::new(1);
     let scratch = Scratch::new("owner");
     let host = &lan.hosts[0];
-    let config = instance(255, 0.1, "").replace("10.9.0.100/24", "10.9.0.1/24\n10.9.0.100/24");
+    let owner = instance(255, 0.1, "").replace("10.9.0.100/24", "10.9.0.1/24\n10.9.0.100/24");
+    // A second router on the interface: its start makes the owner's addresses be added again.
+    let other = instance(100, 0.1, "")
+        .replace("instance VI", "instance OTHER")
+        .replace("router_id 51", "router_id 52")
+        .replace("10.9.0.100", "10.9.0.101");
+    let config = owner + &other;
     let started = wall_ns();
     let capture = Capture::start(&lan.bridge, "br0", None);
     let mut router = Xvrrp::with_config(host, &scratch, &config);
@@ -30,11 +36,18 @@ fn an_owner_keeps_its_own_address() {
         (first.at_ns - started) / 1_000_000
     );
     router.wait_state(host, "MASTER", LONG);
-    assert!(host.ip("address show dev eth0").contains("10.9.0.100/24"));
+    wait_for("OTHER to be MASTER, from the owner's address", LONG, || {
+        (router.instance(host, "OTHER")?["state"] == "MASTER").then_some(())
+    });
+    let shown = host.ip("address show dev eth0");
+    assert!(
+        shown.contains("10.9.0.100/24") && shown.contains("10.9.0.101/24"),
+        "{shown}"
+    );
     router.terminate();
     let shown = host.ip("address show dev eth0");
     assert!(shown.contains("10.9.0.1/24"), "its own stays: {shown}");
-    assert!(!shown.contains("10.9.0.100"), "what it added goes: {shown}");
+    assert!(!shown.contains("10.9.0.10"), "what it added goes: {shown}");
 }
 
 /// The kernel takes the secondary addresses of a subnet along with its primary one; those of the

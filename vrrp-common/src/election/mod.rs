@@ -244,9 +244,11 @@ impl Election {
         match core::mem::replace(&mut self.role, Role::Fault) {
             Role::Fault => return,
             Role::Master(_) => resign(actions),
-            // Whatever a daemon that crashed has left on the interface.
-            Role::Init => actions.push(Action::RemoveAddresses),
-            Role::Backup(_) => {}
+            // Whatever a daemon that crashed has left on the interface; an owner's may be its own.
+            Role::Init if self.standing.priority != PRIORITY_OWNER => {
+                actions.push(Action::RemoveAddresses);
+            }
+            Role::Init | Role::Backup(_) => {}
         }
         // Adverts keep stamping in FAULT, by the rules of a backup: whoever leaves it knows the
         // incumbent.

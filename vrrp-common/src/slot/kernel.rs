@@ -1,7 +1,10 @@
 //! The kernel's side of a slot: recording what arrives, and whether to answer.
 
 use super::{Bearing, Facts, Slot, Standing, bearing, mac_of};
-use crate::vrrp::{Advert, Source};
+use crate::{
+    timers,
+    vrrp::{Advert, Source},
+};
 
 impl Slot {
     /// Records a valid advert and says whether to ring the doorbell.
@@ -39,14 +42,18 @@ impl Slot {
         news && self.ring()
     }
 
-    /// Whether the sender is the master we know: the last we obeyed, or, where it is one that we are
-    /// about to preempt, the last that we did not have to.
+    /// Whether the sender is the master we know: the last we obeyed, or, where that one has been
+    /// silent for longer than any master is, the one that we are about to preempt.
     #[inline(always)]
     fn is_from_master(&self, advert: &Advert) -> bool {
         let kernel = &self.kernel;
-        let preempted = kernel.other_ns.load() > kernel.seen_ns.load();
-        advert.source == kernel.master.source()
-            || (preempted && advert.source == kernel.other.source())
+        let master = kernel.master.load();
+        if advert.source == master.source {
+            return true;
+        }
+        let silence = timers::interval_ns(master.interval_cs) * 4;
+        let gone = kernel.other_ns.load() > kernel.seen_ns.load() + silence;
+        gone && advert.source == kernel.other.source()
     }
 
     /// Records that `mac` announced one of our addresses, and says whether to ring. Only a MASTER

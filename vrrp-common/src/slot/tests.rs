@@ -87,6 +87,28 @@ fn a_resignation_counts_only_from_the_known_master() {
     assert_eq!((slot.heard().seen_ns, slot.heard().master.priority), (3, 0));
 }
 
+/// While the master is alive, the resignation of some lesser router is nobody's business.
+#[test]
+fn a_stray_router_s_resignation_moves_nothing() {
+    let slot = slot(100, 100);
+    let stray = Source::v4([10, 0, 0, 66]);
+    let second = 1_000_000_000;
+    slot.record_advert(&advert(150, PEER), 10 * second);
+    slot.record_advert(&advert(50, stray), 10 * second + 1);
+    slot.record_advert(&advert(0, stray), 10 * second + 2);
+    assert_eq!(
+        (slot.heard().master.priority, slot.heard().foreign_zero),
+        (150, 1)
+    );
+    // Once the master is gone, whoever is heard instead is the one that may resign.
+    slot.record_advert(&advert(50, stray), 20 * second);
+    slot.record_advert(&advert(0, stray), 20 * second + 1);
+    assert_eq!(
+        (slot.heard().master.source, slot.heard().master.priority),
+        (stray, 0)
+    );
+}
+
 #[test]
 fn a_master_is_fenced_by_the_advert_that_beats_it() {
     let slot = slot(100, 100);

@@ -6,8 +6,7 @@ mod status;
 mod supervisor;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
+    collections::BTreeMap,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -21,6 +20,7 @@ use tokio::{
 use vrrp_common::{
     election::{Event, State},
     validate::Reject,
+    vrrp::PRIORITY_OWNER,
 };
 
 use crate::{
@@ -33,7 +33,7 @@ use crate::{
     notify::Announced,
     run_dir::Claim,
 };
-use supervisor::Supervised;
+use supervisor::{Supervised, VirtualAddresses};
 
 /// What a daemon is started with.
 pub struct Options {
@@ -192,18 +192,25 @@ impl Daemon {
     /// Compares every instance with the world and tells the election what changed.
     fn review(&mut self) {
         let table = self.interfaces.borrow_and_update().clone();
-        let everybodys = self.virtual_addresses();
+        let vips = self.virtual_addresses();
         for supervised in self.supervised.values_mut() {
-            supervised.follow_interface(&table, &mut self.dataplane, self.mode, &everybodys);
+            supervised.follow_interface(&table, &mut self.dataplane, self.mode, &vips);
             supervised.weigh(&table, &self.scripts, &self.election);
             supervised.reconcile(&table, &self.election);
         }
     }
 
-    /// The virtual addresses of every instance: none of them is anybody's own.
-    fn virtual_addresses(&self) -> BTreeSet<Ipv4Addr> {
-        let all = self.supervised.values().flat_map(Supervised::addresses);
-        all.map(|entry| entry.address).collect()
+    fn virtual_addresses(&self) -> VirtualAddresses {
+        let mut vips = VirtualAddresses::default();
+        for supervised in self.supervised.values() {
+            for entry in supervised.addresses() {
+                vips.all.insert(entry.address);
+                if supervised.instance.priority == PRIORITY_OWNER {
+                    vips.owned.insert(entry.address);
+                }
+            }
+        }
+        vips
     }
 
     fn check_turned(&mut self, name: &str) {

@@ -40,8 +40,17 @@ pub(super) struct Supervised {
     told: Told,
     membership: Option<Membership>,
     attach_error: Option<String>,
-    /// All addresses of this MASTER have been on the interface.
-    complete: bool,
+    /// Addresses that have been on the interface since we became MASTER.
+    present: BTreeSet<Ipv4Addr>,
+}
+
+/// The virtual addresses of every instance.
+#[derive(Default)]
+pub(super) struct VirtualAddresses {
+    /// All of them.
+    pub(super) all: BTreeSet<Ipv4Addr>,
+    /// Those of owners (priority 255).
+    pub(super) owned: BTreeSet<Ipv4Addr>,
 }
 
 /// A tracked thing and what it does.
@@ -86,7 +95,7 @@ impl Supervised {
             told,
             membership: None,
             attach_error: None,
-            complete: false,
+            present: BTreeSet::new(),
         }
     }
 
@@ -143,14 +152,14 @@ impl Supervised {
         table: &InterfaceTable,
         dataplane: &mut Dataplane,
         mode: ModeRequest,
-        everybodys: &BTreeSet<Ipv4Addr>,
+        vips: &VirtualAddresses,
     ) {
         let virtual_addresses: Vec<_> = self.addresses().map(|entry| entry.address).collect();
         let interface = table.by_name(&self.instance.interface);
         let home = interface.map_or(Home::default(), |interface| Home {
             ifindex: interface.index,
             mac: interface.mac,
-            source: self.source_on(interface, everybodys),
+            source: Self::source_on(interface, vips),
         });
         if home.ifindex != self.home.ifindex {
             if self.home.ifindex != 0 {
@@ -171,20 +180,16 @@ impl Supervised {
         }
     }
 
-    /// The address adverts come from: never a virtual one, unless it is the owner's and the only one
-    /// there is.
-    fn source_on(
-        &self,
-        interface: &Interface,
-        everybodys: &BTreeSet<Ipv4Addr>,
-    ) -> Option<Ipv4Addr> {
-        let own = interface.primary_address(|address| everybodys.contains(&address));
-        own.or_else(|| {
-            let owner = self.instance.priority == PRIORITY_OWNER;
-            let primary = interface.primary_address(|_| false)?;
-            let is_ours = self.addresses().any(|entry| entry.address == primary);
-            (owner && is_ours).then_some(primary)
-        })
+    /// The address adverts come from: not a virtual one, unless all there is on the interface is
+    /// the address of an owner, which is this machine's own.
+    fn source_on(interface: &Interface, vips: &VirtualAddresses) -> Option<Ipv4Addr> {
+        interface
+            .primary_address(|address| vips.all.contains(&address))
+            .or_else(|| {
+                interface.primary_address(|address| {
+                    vips.all.contains(&address) && !vips.owned.contains(&address)
+                })
+            })
     }
 
     fn settle_in(
@@ -226,7 +231,7 @@ impl Supervised {
             .last_transition
             .is_some_and(|entered| entered.state == State::Master);
         let Some(interface) = table.by_index(self.home.ifindex).filter(|_| is_master) else {
-            self.complete = false;
+            self.present.clear();
             return;
         };
         let there = |address| {
@@ -235,21 +240,22 @@ impl Supervised {
                 .iter()
                 .any(|entry| entry.address == address)
         };
-        let missing = self
-            .addresses()
-            .find(|entry| !there(entry.address))
-            .map(|entry| entry.address);
-        match missing {
-            None => self.complete = true,
-            Some(address) if std::mem::replace(&mut self.complete, false) => {
+        let wanted: Vec<Ipv4Addr> = self.addresses().map(|entry| entry.address).collect();
+        let mut restore = false;
+        for address in wanted {
+            if there(address) {
+                self.present.insert(address);
+            } else if self.present.remove(&address) {
                 let name = &self.instance.name;
                 tracing::warn!(
                     "({name}) somebody removed {address} from {}; putting it back",
                     interface.name
                 );
-                election.send(Command::Restore(self.id));
+                restore = true;
             }
-            Some(_) => {}
+        }
+        if restore {
+            election.send(Command::Restore(self.id));
         }
     }
 

@@ -152,10 +152,8 @@ impl Router {
     pub(super) fn relocate(&mut self, home: Home, tools: &Tools) {
         let before = std::mem::replace(&mut self.spec.home, home);
         self.build_frames();
-        if self.election.state() == State::Init
-            && before.ifindex != home.ifindex
-            && !self.spec.owner
-        {
+        let idle = matches!(self.election.state(), State::Init | State::Fault);
+        if idle && before.ifindex != home.ifindex && !self.spec.owner {
             // Whatever a daemon that crashed has left there goes before anything else happens.
             self.change_addresses(Change::Remove, 0, tools);
         }

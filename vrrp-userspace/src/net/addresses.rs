@@ -149,7 +149,9 @@ const ANSWER_TIMEOUT_S: i64 = 5;
 struct Wire {
     socket: Socket,
     sequence: u32,
-    /// Addresses that were there before we added them, by interface.
+    /// Addresses that we added, by interface.
+    added: BTreeSet<(u32, Ipv4Addr)>,
+    /// Addresses that were there before we wanted to add them.
     own: BTreeSet<(u32, Ipv4Addr)>,
 }
 
@@ -165,6 +167,7 @@ impl Wire {
         Ok(Self {
             socket,
             sequence: 0,
+            added: BTreeSet::new(),
             own: BTreeSet::new(),
         })
     }
@@ -213,6 +216,7 @@ impl Wire {
             return all_failed(&error);
         }
         let mut refused = Vec::new();
+        let mut found = BTreeSet::new();
         loop {
             let (answer, _) = match self.socket.recv_from_full() {
                 Ok(answer) => answer,
@@ -224,8 +228,8 @@ impl Wire {
                 let Some(entry) = addresses.get(index) else {
                     continue;
                 };
-                if job.keep_own && job.change == Change::Add && code == -libc::EEXIST {
-                    self.own.insert((job.ifindex, entry.address));
+                if job.change == Change::Add && code == -libc::EEXIST {
+                    found.insert(entry.address);
                 }
                 if !is_fine(job.change, code) {
                     let error = io::Error::from_raw_os_error(-code);
@@ -235,8 +239,35 @@ impl Wire {
                     });
                 }
                 if index + 1 == addresses.len() {
+                    self.remember(job, addresses, &found);
                     return refused;
                 }
+            }
+        }
+    }
+}
+
+impl Wire {
+    /// Keeps apart what we added and what was there before.
+    fn remember(
+        &mut self,
+        job: &AddressJob,
+        addresses: &[&VirtualAddress],
+        found: &BTreeSet<Ipv4Addr>,
+    ) {
+        for entry in addresses {
+            let key = (job.ifindex, entry.address);
+            match job.change {
+                Change::Remove => {
+                    self.added.remove(&key);
+                }
+                Change::Add if !found.contains(&entry.address) => {
+                    self.added.insert(key);
+                }
+                Change::Add if !self.added.contains(&key) => {
+                    self.own.insert(key);
+                }
+                Change::Add => {}
             }
         }
     }

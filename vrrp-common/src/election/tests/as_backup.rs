@@ -319,3 +319,14 @@ fn a_fault_before_the_start_clears_what_a_crash_left() {
             .contains(&Action::RemoveAddresses)
     );
 }
+
+/// The addresses of an owner may be the machine's own.
+#[test]
+fn a_fault_before_the_start_leaves_an_owner_s_addresses() {
+    let mut bench = Bench::new(Settings::default(), 255);
+    assert!(
+        !bench
+            .event(T0, Event::FaultRaised)
+            .contains(&Action::RemoveAddresses)
+    );
+}
