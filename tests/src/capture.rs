@@ -57,13 +57,20 @@ pub struct Capture {
 impl Capture {
     /// Captures VRRP and ARP on `device` inside `namespace`, except what `ignored` sends.
     pub fn start(namespace: &Namespace, device: &str, ignored: Option<[u8; 6]>) -> Self {
+        Self::filtered(namespace, device, &filter(ignored.unwrap_or_default()))
+    }
+
+    /// Captures everything.
+    pub fn every_frame(namespace: &Namespace, device: &str) -> Self {
+        Self::filtered(namespace, device, &[SockFilter::new(0x06, 0, 0, 0xffff)])
+    }
+
+    fn filtered(namespace: &Namespace, device: &str, filter: &[SockFilter]) -> Self {
         let socket = namespace.enter(|| {
             let every = i32::from(0x0003_u16.to_be());
             let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(every)))
                 .expect("a packet socket");
-            socket
-                .attach_filter(&filter(ignored.unwrap_or_default()))
-                .expect("a filter");
+            socket.attach_filter(filter).expect("a filter");
             socket.bind(&link_address(index_of(device))).expect("bind");
             setsockopt(&socket, sockopt::RcvBufForce, &(64 << 20)).expect("a large buffer");
             setsockopt(&socket, sockopt::ReceiveTimestampns, &true).expect("timestamps");

@@ -26,21 +26,31 @@ pub struct Haproxy {
 impl Haproxy {
     /// Starts HAProxy inside a namespace, spreading over two backends at `backend`.
     pub fn start(namespace: &Namespace, scratch: &Scratch, backend: Ipv4Addr) -> Self {
-        let name = namespace.name();
-        let pid_file = pid_file(namespace, scratch);
         let config = format!(
             "global\n  maxconn 1000\ndefaults\n  mode http\n  timeout connect 1s\n  timeout client 5s\n  \
              timeout server 5s\nfrontend web\n  bind *:{PORT}\n  default_backend pool\n\
              backend pool\n  balance roundrobin\n  server one {backend}:9001 check inter 200\n  \
              server two {backend}:9002 check inter 200\n"
         );
-        let config = scratch.write(&format!("{name}-haproxy.cfg"), &config);
+        Self::with_config(namespace, scratch, &config)
+    }
+
+    /// Starts HAProxy inside a namespace with a configuration.
+    pub fn with_config(namespace: &Namespace, scratch: &Scratch, config: &str) -> Self {
+        let name = namespace.name();
+        let pid_file = pid_file(namespace, scratch);
+        let config = scratch.write(&format!("{name}-haproxy.cfg"), config);
         let mut command = namespace.command("haproxy");
         command.arg("-db").arg("-f").arg(config);
         let process = Process::start(command, &scratch.path(&format!("{name}-haproxy.log")));
         // With -db HAProxy writes no pid file of its own.
         std::fs::write(&pid_file, process.pid().to_string()).expect("write the pid file");
         Self { process, pid_file }
+    }
+
+    /// What it has printed so far.
+    pub fn log(&self) -> String {
+        self.process.log()
     }
 
     /// Ends it at once.

@@ -9,11 +9,14 @@
     reason = "every helper panics where it cannot do its part"
 )]
 
+pub mod bench;
+pub mod bpffs;
 pub mod capture;
 pub mod client;
 pub mod frames;
 pub mod haproxy;
 pub mod keepalived;
+pub mod modes;
 pub mod netns;
 pub mod process;
 pub mod sim;
@@ -23,6 +26,9 @@ use std::{
     fmt::Debug,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
+
+/// Long enough for anything that happens at all.
+pub const LONG: Duration = Duration::from_secs(20);
 
 /// Waits for `probe` to give a value, and fails with `what` after `limit`.
 pub fn wait_for<T>(what: impl Debug, limit: Duration, mut probe: impl FnMut() -> Option<T>) -> T {

@@ -5,8 +5,12 @@ use std::{
     fs::File,
     net::Ipv4Addr,
     os::{fd::AsRawFd as _, unix::process::CommandExt as _},
+    path::Path,
     process::Command,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Once,
+        atomic::{AtomicU32, Ordering},
+    },
     thread,
 };
 
@@ -23,8 +27,14 @@ pub struct Namespace {
 impl Namespace {
     /// Makes a namespace whose name contains `role`.
     pub fn new(role: &str) -> Self {
+        static SWEPT: Once = Once::new();
+        SWEPT.call_once(remove_orphans);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("xvrrp-{}-{number}-{role}", std::process::id());
+        Self::named(format!("xvrrp-{}-{number}-{role}", std::process::id()))
+    }
+
+    /// Makes a namespace of this name.
+    pub fn named(name: String) -> Self {
         ip(&format!("netns add {name}"));
         let handle = File::open(format!("/run/netns/{name}")).expect("open the namespace");
         let namespace = Self { name, handle };
@@ -47,8 +57,23 @@ impl Namespace {
         let status = Command::new("ip")
             .args(["-n", &self.name])
             .args(words.split(' '))
+            .process_group(0)
             .output();
         status.is_ok_and(|output| output.status.success())
+    }
+
+    /// The MAC of a device inside.
+    pub fn mac(&self, device: &str) -> [u8; 6] {
+        let text = self.ip(&format!("-o link show dev {device}"));
+        let mac = text
+            .split("link/ether ")
+            .nth(1)
+            .and_then(|rest| rest.split(' ').next());
+        let mut bytes = [0; 6];
+        for (byte, hex) in bytes.iter_mut().zip(mac.expect("a MAC").split(':')) {
+            *byte = u8::from_str_radix(hex, 16).expect("hex");
+        }
+        bytes
     }
 
     /// Runs a closure in a thread inside.
@@ -64,18 +89,26 @@ impl Namespace {
         })
     }
 
-    /// A command that will run inside.
+    /// A command that will run inside, in a process group of its own: Ctrl-C is for us alone.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
+        command.process_group(0);
         let fd = self.handle.as_raw_fd();
-        // SAFETY: only setns is called between fork and exec, and it is async-signal-safe; the
-        // descriptor is inherited by the child.
-        unsafe {
-            command.pre_exec(move || match libc::setns(fd, libc::CLONE_NEWNET) {
-                0 => Ok(()),
-                _ => Err(std::io::Error::last_os_error()),
-            })
+        let enter = move || {
+            // Whoever starts it may be killed; nothing it started may live on.
+            // SAFETY: both calls are async-signal-safe, and the descriptor is inherited.
+            let done = unsafe {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) == 0
+                    && libc::setns(fd, libc::CLONE_NEWNET) == 0
+            };
+            if done {
+                Ok(())
+            } else {
+                Err(std::io::Error::last_os_error())
+            }
         };
+        // SAFETY: `enter` calls nothing else between fork and exec.
+        unsafe { command.pre_exec(enter) };
         command
     }
 }
@@ -84,9 +117,26 @@ impl Drop for Namespace {
     fn drop(&mut self) {
         let done = Command::new("ip")
             .args(["netns", "del", &self.name])
+            .process_group(0)
             .status();
         if !done.is_ok_and(|status| status.success()) {
             eprintln!("could not remove the namespace {}", self.name);
+        }
+    }
+}
+
+/// Namespaces of test runs that were killed: their names hold a process id that is no more.
+fn remove_orphans() {
+    let entries = std::fs::read_dir("/run/netns").into_iter().flatten();
+    for name in entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()) {
+        let pid = name
+            .strip_prefix("xvrrp-")
+            .and_then(|rest| rest.split('-').next());
+        let is_orphan = pid
+            .and_then(|pid| pid.parse::<u32>().ok())
+            .is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists());
+        if is_orphan {
+            let _ = Command::new("ip").args(["netns", "del", &name]).status();
         }
     }
 }
@@ -112,6 +162,26 @@ impl Lan {
         Self { hosts, bridge }
     }
 
+    /// Two hosts on one cable, without a bridge: the namespace of the bridge is empty.
+    pub fn pair() -> Self {
+        let bridge = Namespace::new("none");
+        let hosts: Vec<Namespace> = (0..2)
+            .map(|number| Namespace::new(&format!("e{number}")))
+            .collect();
+        ip(&format!(
+            "link add eth0 netns {} type veth peer name eth0 netns {}",
+            hosts[0].name, hosts[1].name
+        ));
+        for (number, host) in (0..).zip(&hosts) {
+            host.ip(&format!(
+                "address add {}/24 dev eth0",
+                Self::address(number)
+            ));
+            host.ip("link set eth0 up");
+        }
+        Self { hosts, bridge }
+    }
+
     fn plug(bridge: &Namespace, number: u8) -> Namespace {
         let host = Namespace::new(&format!("h{number}"));
         let (lan, name) = (&bridge.name, &host.name);
@@ -134,16 +204,7 @@ impl Lan {
 
     /// The MAC of a host.
     pub fn mac(&self, number: u8) -> [u8; 6] {
-        let text = self.hosts[usize::from(number)].ip("-o link show dev eth0");
-        let mac = text
-            .split("link/ether ")
-            .nth(1)
-            .and_then(|rest| rest.split(' ').next());
-        let mut bytes = [0; 6];
-        for (byte, hex) in bytes.iter_mut().zip(mac.expect("a MAC").split(':')) {
-            *byte = u8::from_str_radix(hex, 16).expect("hex");
-        }
-        bytes
+        self.hosts[usize::from(number)].mac("eth0")
     }
 
     /// Takes a host's cable out, or puts it back: its carrier goes with it.
@@ -153,9 +214,11 @@ impl Lan {
     }
 }
 
-fn ip(words: &str) -> String {
+/// Runs `ip` with these words and returns what it prints.
+pub fn ip(words: &str) -> String {
     let output = Command::new("ip")
         .args(words.split(' '))
+        .process_group(0)
         .output()
         .expect("start ip");
     assert!(

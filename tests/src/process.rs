@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    io::Write as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
@@ -66,14 +67,15 @@ impl Process {
     }
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
+impl Process {
+    /// Ends it, if it still runs: with this signal, and if that does not help in time with force.
+    pub fn end(&mut self, signal: Signal, patience: Duration) {
         if self.runs() {
             let pid = i32::try_from(self.child.id()).unwrap_or(i32::MAX);
             // A stopped process must go on to end.
             let _ = kill(Pid::from_raw(pid), Signal::SIGCONT);
-            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
-            let end = std::time::Instant::now() + Duration::from_secs(3);
+            let _ = kill(Pid::from_raw(pid), signal);
+            let end = std::time::Instant::now() + patience;
             while self.runs() && std::time::Instant::now() < end {
                 std::thread::park_timeout(Duration::from_millis(5));
             }
@@ -82,8 +84,23 @@ impl Drop for Process {
             }
             let _ = self.child.wait();
         }
+    }
+}
+
+/// How long a program may take to end by itself.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end(Signal::SIGTERM, PATIENCE);
         if std::thread::panicking() {
-            eprintln!("--- {} ---\n{}", self.log.display(), self.log());
+            // Whoever reads may be gone too.
+            let _ = writeln!(
+                std::io::stderr(),
+                "--- {} ---\n{}",
+                self.log.display(),
+                self.log()
+            );
         }
     }
 }

@@ -29,17 +29,38 @@ pub struct Xvrrp {
 }
 
 impl Xvrrp {
-    /// Starts `xvrrp run` with these arguments inside a namespace.
+    /// Starts `xvrrp run` with these arguments inside a namespace. Programs are not pinned unless the
+    /// arguments name a bpffs: a test leaves nothing on the machine's own.
     pub fn run(namespace: &Namespace, scratch: &Scratch, arguments: &[&str]) -> Self {
         let run_dir = scratch.path("run");
-        let option = ["--run-dir", &run_dir.display().to_string()];
-        Self::start(namespace, scratch, &[arguments, &option].concat(), &run_dir)
+        let mut options = vec!["--run-dir".to_owned(), run_dir.display().to_string()];
+        if !arguments.iter().any(|word| word.starts_with("--bpffs")) {
+            options.push(format!("--bpffs={}", scratch.path("none").display()));
+        }
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        Self::start(
+            namespace,
+            scratch,
+            &[arguments, &options].concat(),
+            &run_dir,
+        )
     }
 
     /// Starts it with a configuration and no other option: the run-time directory is the default.
     pub fn with_default_options(namespace: &Namespace, scratch: &Scratch, config: &str) -> Self {
+        Self::with_options(namespace, scratch, config, &[])
+    }
+
+    /// Starts it with a configuration, the default run-time directory, and these options.
+    pub fn with_options(
+        namespace: &Namespace,
+        scratch: &Scratch,
+        config: &str,
+        options: &[&str],
+    ) -> Self {
         let path = scratch.write(&format!("{}.conf", namespace.name()), config);
-        let arguments = ["--config", &path.display().to_string()];
+        let path = path.display().to_string();
+        let arguments = [&["--config", &path], options].concat();
         Self::start(namespace, scratch, &arguments, Path::new("/run/xvrrp"))
     }
 
@@ -117,6 +138,28 @@ pub fn status(namespace: &Namespace, run_dir: &Path, arguments: &[&str]) -> Outp
         .arg("--run-dir")
         .arg(run_dir);
     command.output().expect("run xvrrp status")
+}
+
+/// Runs `xvrrp cleanup` on what a daemon with this scratch directory has left.
+pub fn cleanup(namespace: &Namespace, scratch: &Scratch, options: &[&str]) -> Output {
+    let mut command = namespace.command(&binary());
+    command
+        .args(["cleanup", "--run-dir"])
+        .arg(scratch.path("run"))
+        .args(options);
+    command.output().expect("run xvrrp cleanup")
+}
+
+/// Runs `xvrrp cleanup` and checks what it says it has done.
+pub fn cleanup_says(namespace: &Namespace, scratch: &Scratch, options: &[&str], expected: &str) {
+    let output = cleanup(namespace, scratch, options);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(text.contains(expected), "{expected:?} in {text:?}");
 }
 
 /// Runs `xvrrp check` on a text.

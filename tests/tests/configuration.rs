@@ -166,7 +166,7 @@ fn a_dynamic_interface_is_waited_for() {
     host.ip("link set far7 up");
     host.ip("link set eth7 up");
     let status = router.wait_state(host, "MASTER", LONG);
-    assert_eq!(status["interfaces"][0]["attached"], "generic");
+    assert_eq!(status["interfaces"][0]["attached"], "tc");
     assert!(host.ip("address show dev eth7").contains("10.9.0.100/24"));
     // It goes and comes back under another index.
     host.ip("link del eth7");
@@ -189,15 +189,21 @@ fn a_forced_mode_is_used_and_shown() {
     let scratch = Scratch::new("mode");
     let path = scratch.write("mode.conf", &instance(100, 0.1, ""));
     let path = path.display().to_string();
-    for mode in ["native", "generic"] {
+    // A native program stays after a clean stop; whoever wants another mode then takes it off.
+    for mode in ["native", "tc", "native", "generic", "native", "off"] {
         let mut router = Xvrrp::run(
             &lan.hosts[0],
             &scratch,
             &["--config", &path, "--xdp-mode", mode],
         );
         let status = router.wait_state(&lan.hosts[0], "MASTER", LONG);
-        assert_eq!(status["interfaces"][0]["attached"], mode);
-        assert_eq!(status["interfaces"][0]["reason"], "asked for");
+        let interface = &status["interfaces"][0];
+        let shown = if mode == "off" { "userspace" } else { mode };
+        assert_eq!(interface["attached"], shown);
+        let reason = interface["reason"].as_str().unwrap_or_default();
+        assert!(reason.starts_with("asked for by --xdp-mode"), "{reason}");
+        let has_xdp = lan.hosts[0].ip("link show dev eth0").contains("xdp");
+        assert_eq!(has_xdp, matches!(mode, "native" | "generic"), "{mode}");
         router.terminate();
     }
 }

@@ -17,6 +17,8 @@ use xvrrp_tests::{
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 100);
 const LONG: Duration = Duration::from_secs(20);
 const CLIENT: u8 = 3;
+/// How long the client waits between requests.
+const PAUSE: Duration = Duration::from_millis(20);
 const MS: u64 = 1_000_000;
 /// Adverts that must pass unchanged before a case counts as "stays".
 const STEADY: usize = 20;
@@ -182,7 +184,7 @@ impl Cluster {
                 routers[0].wait_state(host, "MASTER", LONG);
             }
         }
-        let client = Client::start(&lan.hosts[usize::from(CLIENT)], VIP, haproxy::PORT);
+        let client = Client::start(&lan.hosts[usize::from(CLIENT)], VIP, haproxy::PORT, PAUSE);
         let cluster = Self {
             lan,
             capture,

@@ -5,7 +5,10 @@ use network_types::{
     eth::{EthHdr, EtherType},
 };
 
-use crate::frame::Frame;
+use crate::{
+    frame::{Frame, FrameMut},
+    link::Link,
+};
 
 /// Length of an Ethernet frame with an ARP packet for IPv4, unpadded.
 pub const FRAME_LEN: usize = EthHdr::LEN + ArpHdr::LEN;
@@ -57,14 +60,13 @@ pub enum Kind {
     Reply,
 }
 
-/// Reads an untagged Ethernet/IPv4 ARP packet; `None` for anything else.
+/// Reads an Ethernet/IPv4 ARP packet; `None` for anything else.
 #[inline(always)]
-pub fn read<F: Frame + ?Sized>(frame: &F) -> Option<Arp> {
-    let ethernet = frame.load::<EthHdr>(0)?;
-    if ethernet.ether_type != u16::from(EtherType::Arp) {
+pub fn read<F: Frame + ?Sized>(frame: &F, link: &Link) -> Option<Arp> {
+    if link.ether_type != u16::from(EtherType::Arp) {
         return None;
     }
-    let arp = frame.load::<ArpHdr>(EthHdr::LEN)?;
+    let arp = frame.load::<ArpHdr>(link.payload)?;
     let [h0, h1] = arp.htype;
     let [p0, p1] = arp.ptype;
     let [o0, o1] = arp.oper;
@@ -84,7 +86,7 @@ pub fn read<F: Frame + ?Sized>(frame: &F) -> Option<Arp> {
         _ => return None,
     };
     Some(Arp {
-        destination: ethernet.dst_addr,
+        destination: link.destination,
         sender_mac: arp.sha,
         sender: arp.spa,
         target: arp.tpa,
@@ -111,28 +113,29 @@ impl ArpFrame {
     }
 }
 
-/// The answer "the target you asked for is at `mac`". Ethernet source is the same `mac`.
+/// Turns the frame with a question into the answer "the target you asked for is at `mac`". Ethernet
+/// source is the same `mac`; a VLAN tag between the two stays. False where the frame is too short.
 #[inline(always)]
-#[must_use]
-pub fn answer(question: &Arp, mac: [u8; 6]) -> ArpFrame {
-    ArpFrame {
-        ethernet: EthHdr {
-            dst_addr: question.sender_mac,
-            src_addr: mac,
-            ether_type: EtherType::Arp.into(),
-        },
-        arp: ArpHdr {
-            htype: HARDWARE_ETHERNET,
-            ptype: PROTOCOL_IPV4,
-            hlen: 6,
-            plen: 4,
-            oper: OPERATION_REPLY,
-            sha: mac,
-            spa: question.target,
-            tha: question.sender_mac,
-            tpa: question.sender,
-        },
-    }
+pub fn write_answer<F: FrameMut + ?Sized>(
+    frame: &F,
+    link: &Link,
+    question: &Arp,
+    mac: [u8; 6],
+) -> bool {
+    let answer = ArpHdr {
+        htype: HARDWARE_ETHERNET,
+        ptype: PROTOCOL_IPV4,
+        hlen: 6,
+        plen: 4,
+        oper: OPERATION_REPLY,
+        sha: mac,
+        spa: question.target,
+        tha: question.sender_mac,
+        tpa: question.sender,
+    };
+    frame.store(0, question.sender_mac)
+        && frame.store(size_of_val(&mac), mac)
+        && frame.store(link.payload, answer)
 }
 
 /// A gratuitous ARP: a broadcast request with sender and target address `address`
@@ -161,11 +164,43 @@ pub fn announcement(address: [u8; 4], mac: [u8; 6]) -> ArpFrame {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
+    use crate::{frame::Wire, link};
 
     const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
     const PEER: [u8; 6] = [2, 0, 0, 0, 0, 9];
     const VIP: [u8; 4] = [10, 0, 0, 1];
+
+    /// A frame that can be rewritten.
+    struct Buffer(RefCell<[u8; FRAME_LEN]>);
+
+    impl Frame for Buffer {
+        fn load<T: Wire>(&self, offset: usize) -> Option<T> {
+            self.0.borrow().as_slice().load(offset)
+        }
+
+        fn length(&self) -> usize {
+            FRAME_LEN
+        }
+
+        fn sum(&self, offset: usize, len: usize) -> Option<u16> {
+            self.0.borrow().as_slice().sum(offset, len)
+        }
+    }
+
+    impl FrameMut for Buffer {
+        fn store<T: Wire>(&self, offset: usize, value: T) -> bool {
+            let mut bytes = self.0.borrow_mut();
+            let Some(place) = bytes.get_mut(offset..offset + size_of::<T>()) else {
+                return false;
+            };
+            // SAFETY: the place is as long as the value.
+            unsafe { place.as_mut_ptr().cast::<T>().write_unaligned(value) };
+            true
+        }
+    }
 
     fn question(sender: [u8; 4]) -> [u8; FRAME_LEN] {
         let mut frame = announcement(VIP, PEER);
@@ -174,13 +209,21 @@ mod tests {
         frame.to_bytes()
     }
 
+    fn read_frame(frame: &[u8]) -> Option<Arp> {
+        read(frame, &link::read(frame, None)?)
+    }
+
     #[test]
     fn a_question_is_answered_to_its_sender() {
-        let asked = read(question([10, 0, 0, 9]).as_slice()).unwrap();
+        let frame = question([10, 0, 0, 9]);
+        let asked = read_frame(&frame).unwrap();
         assert_eq!(asked.kind, Kind::Question);
-        let bytes = answer(&asked, MAC).to_bytes();
-        assert_eq!(bytes[..6], PEER);
-        let answered = read(bytes.as_slice()).unwrap();
+        let buffer = Buffer(RefCell::new(frame));
+        let link = link::read(&buffer, None).unwrap();
+        assert!(write_answer(&buffer, &link, &asked, MAC));
+        let bytes = buffer.0.into_inner();
+        assert_eq!((&bytes[..6], &bytes[6..12]), (&PEER[..], &MAC[..]));
+        let answered = read_frame(&bytes).unwrap();
         assert_eq!(answered.kind, Kind::Reply);
         assert_eq!((answered.sender, answered.sender_mac), (VIP, MAC));
         assert_eq!(answered.target, [10, 0, 0, 9]);
@@ -188,12 +231,9 @@ mod tests {
 
     #[test]
     fn a_probe_is_a_question_and_an_announcement_is_not() {
-        assert_eq!(
-            read(question([0; 4]).as_slice()).unwrap().kind,
-            Kind::Question
-        );
+        assert_eq!(read_frame(&question([0; 4])).unwrap().kind, Kind::Question);
         let announced = announcement(VIP, MAC).to_bytes();
-        assert_eq!(read(announced.as_slice()).unwrap().kind, Kind::Announcement);
+        assert_eq!(read_frame(&announced).unwrap().kind, Kind::Announcement);
         assert_eq!(announced[..6], BROADCAST);
     }
 
@@ -203,8 +243,8 @@ mod tests {
         for (offset, value) in [(12, 0x81), (14, 9), (16, 9), (18, 8), (19, 16), (21, 9)] {
             let mut frame = whole;
             frame[offset] = value;
-            assert_eq!(read(frame.as_slice()), None, "byte {offset} = {value}");
+            assert_eq!(read_frame(&frame), None, "byte {offset} = {value}");
         }
-        assert_eq!(read(&whole[..FRAME_LEN - 1]), None);
+        assert_eq!(read_frame(&whole[..FRAME_LEN - 1]), None);
     }
 }

@@ -11,6 +11,9 @@ pub const DEFAULT_VIPS: usize = 1024;
 pub const DEFAULT_INTERFACES: usize = 256;
 /// Bytes of the doorbell ring; an event takes 16.
 pub const RING_BYTES: usize = 1 << 16;
+/// Layout of maps and pins. A kernel program that outlives its daemon is replaced whole, with its
+/// maps; what changes this number is another way to find it again.
+pub const ABI_VERSION: u32 = 1;
 
 /// Address family of a virtual router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,7 +27,7 @@ pub enum Family {
 
 /// Key of `VRIDS`: which slot judges an advert.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct VridKey {
     /// Interface index the advert arrives on.
     pub ifindex: u32,
@@ -37,13 +40,13 @@ pub struct VridKey {
 }
 
 impl VridKey {
-    /// The key of an untagged IPv4 virtual router.
+    /// The key of an IPv4 virtual router on a VLAN (0 = untagged) of the interface.
     #[inline(always)]
     #[must_use]
-    pub const fn v4(ifindex: u32, vrid: u8) -> Self {
+    pub const fn v4(ifindex: u32, vlan: u16, vrid: u8) -> Self {
         Self {
             ifindex,
-            vlan: 0,
+            vlan,
             family: Family::V4 as u8,
             vrid,
         }
@@ -52,7 +55,7 @@ impl VridKey {
 
 /// Key of `VIPS`: which slot answers for an IPv4 address.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct VipKey {
     /// Interface index the question arrives on.
     pub ifindex: u32,
@@ -65,14 +68,14 @@ pub struct VipKey {
 }
 
 impl VipKey {
-    /// The key of an address on an untagged interface.
+    /// The key of an address on a VLAN (0 = untagged) of the interface.
     #[inline(always)]
     #[must_use]
-    pub const fn untagged(ifindex: u32, address: [u8; 4]) -> Self {
+    pub const fn new(ifindex: u32, vlan: u16, address: [u8; 4]) -> Self {
         Self {
             ifindex,
             address,
-            vlan: 0,
+            vlan,
             reserved: 0,
         }
     }

@@ -35,6 +35,12 @@ pub trait Frame {
     fn sum(&self, offset: usize, len: usize) -> Option<u16>;
 }
 
+/// Write access to one Ethernet frame.
+pub trait FrameMut: Frame {
+    /// Overwrites the bytes at `offset`; false where the frame ends before them.
+    fn store<T: Wire>(&self, offset: usize, value: T) -> bool;
+}
+
 impl Frame for [u8] {
     #[inline]
     fn load<T: Wire>(&self, offset: usize) -> Option<T> {

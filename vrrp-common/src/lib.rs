@@ -7,6 +7,8 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`frame`] | bounds-checked reading of a frame, in the kernel and on the host |
+//! | [`link`] | the Ethernet header and VLAN tags |
+//! | [`receive`] | what happens to a frame: the one handler of XDP, TC and user space |
 //! | [`checksum`] | the Internet checksum |
 //! | [`vrrp`] | the `VRRPv3` wire format |
 //! | [`validate`] | the ladder every advert climbs, one reject reason per rung |
@@ -25,6 +27,8 @@ pub mod contract;
 pub mod election;
 pub mod encode;
 pub mod frame;
+pub mod link;
+pub mod receive;
 pub mod slot;
 pub mod timers;
 pub mod validate;

@@ -4,14 +4,12 @@
 //! (interface, family, VRID) is ours, because a stranger's advert is neither judged nor touched;
 //! [`validate`] climbs the rungs. One rung, one [`Reject`], one counter.
 
-use network_types::{
-    eth::{EthHdr, EtherType},
-    ip::Ipv4Hdr,
-};
+use network_types::{eth::EtherType, ip::Ipv4Hdr};
 
 use crate::{
     checksum,
     frame::Frame,
+    link,
     vrrp::{self, Advert, ChecksumForm, Source, VrrpHeader},
 };
 
@@ -89,6 +87,9 @@ impl Reject {
 #[derive(Clone, Copy)]
 pub struct Candidate {
     ip: Ipv4Hdr,
+    /// Where the IPv4 header begins.
+    start: usize,
+    /// Where the VRRP message begins.
     offset: usize,
     length: u16,
     header: Option<VrrpHeader>,
@@ -115,22 +116,21 @@ pub enum Located {
     Found(Candidate),
 }
 
-/// Finds the VRRP message in `frame`. A tagged frame is not IPv4 here and never matches.
+/// Finds the VRRP message in an untagged `frame`.
 #[inline(always)]
 pub fn locate<F: Frame + ?Sized>(frame: &F) -> Located {
-    let Some(ethernet) = frame.load::<EthHdr>(0) else {
-        return Located::NotVrrp;
-    };
-    if ethernet.ether_type != u16::from(EtherType::Ipv4) {
-        return Located::NotVrrp;
+    match link::read(frame, None) {
+        Some(link) if link.vlan == 0 && link.ether_type == u16::from(EtherType::Ipv4) => {
+            locate_in_ipv4(frame, link.payload)
+        }
+        _ => Located::NotVrrp,
     }
-    locate_in_ipv4(frame)
 }
 
-/// [`locate`] for a frame known to be untagged IPv4.
+/// [`locate`] for a frame whose IPv4 header begins at `start`.
 #[inline(always)]
-pub fn locate_in_ipv4<F: Frame + ?Sized>(frame: &F) -> Located {
-    let Some(ip) = frame.load::<Ipv4Hdr>(EthHdr::LEN) else {
+pub fn locate_in_ipv4<F: Frame + ?Sized>(frame: &F, start: usize) -> Located {
+    let Some(ip) = frame.load::<Ipv4Hdr>(start) else {
         return Located::NotVrrp;
     };
     if ip.proto != vrrp::IP_PROTOCOL {
@@ -144,10 +144,10 @@ pub fn locate_in_ipv4<F: Frame + ?Sized>(frame: &F) -> Located {
         return Located::Unreadable(Reject::Fragment);
     }
     let total = usize::from(u16::from_be_bytes(ip.tot_len));
-    if total < header_length || EthHdr::LEN + total > frame.length() {
+    if total < header_length || start + total > frame.length() {
         return Located::Unreadable(Reject::IpHeader);
     }
-    let offset = EthHdr::LEN + header_length;
+    let offset = start + header_length;
     #[expect(
         clippy::cast_possible_truncation,
         reason = "not above the 16-bit total length"
@@ -168,6 +168,7 @@ pub fn locate_in_ipv4<F: Frame + ?Sized>(frame: &F) -> Located {
     };
     Located::Found(Candidate {
         ip,
+        start,
         offset,
         length,
         header,
@@ -244,8 +245,8 @@ pub fn validate<F: Frame + ?Sized>(
 #[inline(always)]
 fn ip_header_sums<F: Frame + ?Sized>(frame: &F, candidate: &Candidate) -> bool {
     let ip = &candidate.ip;
-    if candidate.offset != EthHdr::LEN + Ipv4Hdr::LEN {
-        return frame.sum(EthHdr::LEN, candidate.offset - EthHdr::LEN) == Some(0xffff);
+    if candidate.offset != candidate.start + Ipv4Hdr::LEN {
+        return frame.sum(candidate.start, candidate.offset - candidate.start) == Some(0xffff);
     }
     let [a, b, c, d] = ip.src_addr;
     let [e, f, g, h] = ip.dst_addr;

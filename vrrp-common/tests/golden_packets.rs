@@ -448,7 +448,9 @@ mod properties {
             if let Located::Found(candidate) = validate::locate(bytes.as_slice()) {
                 let _ = validate::validate(bytes.as_slice(), &candidate, OWN);
             }
-            let _ = vrrp_common::arp::read(bytes.as_slice());
+            if let Some(link) = vrrp_common::link::read(bytes.as_slice(), None) {
+                let _ = vrrp_common::arp::read(bytes.as_slice(), &link);
+            }
         }
 
         /// Every single bit that flips in an advert's IPv4 header or message makes it rejected, or

@@ -1,55 +1,55 @@
 //! The kernel half of xvrrp.
 //!
-//! Thin by rule: this crate knows how to read a frame, where the maps are and which verdict ends a
-//! frame's way. What an advert means and how ARP is answered is `vrrp-common`'s business, and the
-//! same code there runs in the host's tests.
+//! Thin by rule: this crate knows how to read and write packet memory, where the maps are and which
+//! verdict ends a frame's way. What happens to a frame is `vrrp_common::receive`, the same for every
+//! entry point and for the host's tests.
 
 #![no_std]
 #![no_main]
 
 mod maps;
-mod packet;
-mod receive;
-mod respond;
+mod skb;
+mod xdp;
 
-use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
-use network_types::eth::{EthHdr, EtherType};
-use vrrp_common::frame::Frame;
+use aya_ebpf::{
+    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action},
+    helpers::bpf_redirect,
+    macros::{classifier, xdp},
+    programs::{TcContext, XdpContext},
+};
+use vrrp_common::receive::{self, Arrival, Verdict};
 
-use crate::packet::XdpFrame;
-
-/// What to do with a frame.
-#[derive(Clone, Copy)]
-enum Verdict {
-    /// Not our business, or not only ours.
-    Pass,
-    /// Consumed.
-    Drop,
-    /// Rewritten into an answer: send it back.
-    Transmit,
-}
+use crate::{maps::Maps, skb::SkbFrame, xdp::XdpFrame};
 
 /// Entry point for native and generic XDP.
 #[xdp(frags)]
 fn xvrrp_xdp(ctx: XdpContext) -> u32 {
-    match handle(&XdpFrame::new(&ctx)) {
+    let frame = XdpFrame::new(&ctx);
+    let arrival = Arrival {
+        ifindex: frame.ifindex(),
+        tag: None,
+    };
+    match receive::handle(&frame, arrival, &Maps) {
         Verdict::Pass => xdp_action::XDP_PASS,
         Verdict::Drop => xdp_action::XDP_DROP,
         Verdict::Transmit => xdp_action::XDP_TX,
     }
 }
 
-#[inline(always)]
-fn handle(frame: &XdpFrame<'_>) -> Verdict {
-    let Some(ethernet) = frame.load::<EthHdr>(0) else {
-        return Verdict::Pass;
+/// Entry point for TC ingress, TCX or clsact. Programs behind ours see whatever is not ours.
+#[classifier]
+fn xvrrp_tc(ctx: TcContext) -> i32 {
+    let frame = SkbFrame::new(&ctx);
+    let arrival = Arrival {
+        ifindex: frame.ifindex(),
+        tag: frame.tag(),
     };
-    if ethernet.ether_type == u16::from(EtherType::Ipv4) {
-        receive::advert(frame)
-    } else if ethernet.ether_type == u16::from(EtherType::Arp) {
-        respond::arp(frame)
-    } else {
-        Verdict::Pass
+    match receive::handle(&frame, arrival, &Maps) {
+        Verdict::Pass => TC_ACT_UNSPEC,
+        Verdict::Drop => TC_ACT_SHOT,
+        // Back out of the interface it came in by; the verdict is the helper's.
+        // SAFETY: the helper takes plain numbers.
+        Verdict::Transmit => unsafe { bpf_redirect(arrival.ifindex, 0) as i32 },
     }
 }
 

@@ -1,18 +1,21 @@
-//! Every map of the program, and nothing else. Layouts live in `vrrp_common::{contract, slot}`.
+//! Every map of the programs, and nothing else. Layouts live in `vrrp_common::{contract, slot}`.
+
+use core::ffi::c_void;
 
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
     btf_maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf},
-    helpers::generated::bpf_ktime_get_boot_ns,
+    helpers::generated::{bpf_csum_diff, bpf_ktime_get_boot_ns},
     macros::btf_map,
 };
 use vrrp_common::{
+    checksum,
     contract::{
         Counter, DEFAULT_INTERFACES, DEFAULT_SLOTS, DEFAULT_VIPS, Doorbell, InterfaceCounters,
         RING_BYTES, VipKey, VridKey,
     },
+    receive::Tables,
     slot::Slot,
-    validate::Reject,
 };
 
 /// Per-VRID slots. User space maps them into its memory.
@@ -36,6 +39,10 @@ pub static COUNTERS: PerCpuHashMap<u32, InterfaceCounters, DEFAULT_INTERFACES> =
 #[btf_map]
 pub static NEWS: RingBuf<Doorbell, RING_BYTES> = RingBuf::new();
 
+/// Until when a daemon says that it is alive. The programs outlive it.
+#[btf_map]
+pub static HEARTBEAT: Array<u64, 1> = Array::new();
+
 /// Room for a checksum helper that cannot read packet memory of variable length.
 #[btf_map]
 pub static SCRATCH: PerCpuArray<[u8; SCRATCH_LEN], 1> = PerCpuArray::new();
@@ -43,45 +50,101 @@ pub static SCRATCH: PerCpuArray<[u8; SCRATCH_LEN], 1> = PerCpuArray::new();
 /// A power of two above the longest VRRP message (1028 bytes).
 pub const SCRATCH_LEN: usize = 2048;
 
-/// `CLOCK_BOOTTIME` in nanoseconds: it goes on while the machine is suspended.
-#[inline(always)]
-pub fn now_ns() -> u64 {
-    // SAFETY: the helper takes no arguments and always succeeds.
-    unsafe { bpf_ktime_get_boot_ns() }
-}
+/// The maps above.
+pub struct Maps;
 
-/// Adds one to `counter` of the interface.
-#[inline(always)]
-pub fn count(ifindex: u32, counter: Counter) {
-    add_one(ifindex, counter as usize);
-}
+impl Tables for Maps {
+    const FENCES: bool = true;
 
-/// Adds one to the reject reason of the interface.
-#[inline(always)]
-pub fn count_reject(ifindex: u32, reason: Reject) {
-    add_one(ifindex, reason as usize);
-}
+    #[inline(always)]
+    fn vrid(&self, key: VridKey) -> Option<u32> {
+        // SAFETY: the value is one aligned word, written by user space as a whole.
+        unsafe { VRIDS.get(key) }.copied()
+    }
 
-#[inline(always)]
-fn add_one(ifindex: u32, index: usize) {
-    let Some(counters) = COUNTERS.get_ptr_mut(ifindex) else {
-        return;
-    };
-    if index < Counter::COUNT {
-        // SAFETY: the pointer is this CPU's copy of the value, and the index is inside.
-        unsafe {
-            let place = (&raw mut (*counters).counts).cast::<u64>().add(index);
-            place.write_volatile(place.read_volatile().wrapping_add(1));
+    #[inline(always)]
+    fn vip(&self, key: VipKey) -> Option<u32> {
+        // SAFETY: as above.
+        unsafe { VIPS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn slot(&self, index: u32) -> Option<&Slot> {
+        MASTER_SEEN.get(index)
+    }
+
+    #[inline(always)]
+    fn count(&self, ifindex: u32, index: usize) {
+        let Some(counters) = COUNTERS.get_ptr_mut(ifindex) else {
+            return;
+        };
+        if index < Counter::COUNT {
+            // SAFETY: the pointer is this CPU's copy of the value, and the index is inside.
+            unsafe {
+                let place = (&raw mut (*counters).counts).cast::<u64>().add(index);
+                place.write_volatile(place.read_volatile().wrapping_add(1));
+            }
         }
     }
+
+    #[inline(always)]
+    fn ring(&self, ifindex: u32, slot: u32) {
+        let event = Doorbell { slot, reserved: 0 };
+        if NEWS.output(&event, 0).is_err() {
+            self.count(ifindex, Counter::RingFull as usize);
+        }
+    }
+
+    /// `CLOCK_BOOTTIME` goes on while the machine is suspended.
+    #[inline(always)]
+    fn now_ns(&self) -> u64 {
+        // SAFETY: the helper takes no arguments and always succeeds.
+        unsafe { bpf_ktime_get_boot_ns() }
+    }
+
+    #[inline(always)]
+    fn is_attended(&self) -> bool {
+        HEARTBEAT.get(0).is_some_and(|until| {
+            // SAFETY: the reference is valid; user space writes the aligned word as a whole.
+            let until = unsafe { core::ptr::from_ref(until).read_volatile() };
+            self.now_ns() < until
+        })
+    }
 }
 
-/// Rings the doorbell for `slot`.
+/// The most bytes `bpf_csum_diff` took at once before Linux 6.13.
+const CHUNK_LEN: usize = 512;
+
+/// The folded ones' complement sum of `len` bytes that `copy` puts into the scratch.
+///
+/// The verifier does not let `bpf_csum_diff` read packet memory of variable length, so the bytes
+/// are copied first. `len` is a multiple of four, as everything VRRP sums is.
 #[inline(always)]
-pub fn ring(ifindex: u32, slot: u32) {
-    count(ifindex, Counter::Ring);
-    let event = Doorbell { slot, reserved: 0 };
-    if NEWS.output(&event, 0).is_err() {
-        count(ifindex, Counter::RingFull);
+pub fn sum_copied(len: usize, copy: impl FnOnce(*mut c_void, u32) -> bool) -> Option<u16> {
+    let scratch = SCRATCH.get_ptr_mut(0)?.cast::<u8>();
+    // The mask tells the verifier what the message length already guarantees.
+    let len = core::hint::black_box(len) & (SCRATCH_LEN - 1);
+    if len == 0 {
+        return Some(0);
     }
+    if !copy(scratch.cast(), len as u32) {
+        return None;
+    }
+    let mut sum = 0;
+    let mut start = 0;
+    while start < SCRATCH_LEN && start < len {
+        let chunk = core::hint::black_box(len - start).min(CHUNK_LEN);
+        // SAFETY: the scratch is SCRATCH_LEN bytes, a multiple of the chunk's length.
+        let next = unsafe {
+            let chunk_start = scratch.add(start).cast();
+            bpf_csum_diff(core::ptr::null_mut(), 0, chunk_start, chunk as u32, sum)
+        };
+        if next < 0 {
+            return None;
+        }
+        sum = next as u32;
+        start += CHUNK_LEN;
+    }
+    // The helper sums host-order words; the folded sum swaps to network order as a whole.
+    Some(u16::from_be(checksum::fold(sum)))
 }

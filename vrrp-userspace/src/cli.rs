@@ -21,9 +21,10 @@ use vrrp_userspace::{
         model::Config,
     },
     control,
-    daemon::{self, Options, Origin},
-    dataplane::ModeRequest,
+    daemon::{self, Options, Origin, Signals},
+    dataplane::{DEFAULT_BPFFS, ModeRequest, NativePrograms},
     discovery, net,
+    remains::{self, CleanUp},
     run_dir::{self, Claim},
 };
 
@@ -44,6 +45,8 @@ enum Subcommands {
     Check(CheckArguments),
     /// Shows how the running daemon stands
     Status(StatusArguments),
+    /// Takes off what a daemon that has ended left behind: addresses, then programs
+    Cleanup(CleanupArguments),
 }
 
 #[derive(Args)]
@@ -66,9 +69,11 @@ struct RunArguments {
     /// Seconds between adverts of the embedded default, in steps of 0.01
     #[arg(long, value_name = "SECONDS", requires = "iface", value_parser = parse_interval)]
     advert_int: Option<u16>,
-    /// How the kernel program is attached
+    /// Where frames are judged
     #[arg(long, value_name = "MODE", value_enum, default_value_t)]
     xdp_mode: ModeRequest,
+    #[command(flatten)]
+    bpffs: BpfFs,
     #[command(flatten)]
     run_dir: RunDir,
 }
@@ -93,9 +98,32 @@ struct StatusArguments {
 }
 
 #[derive(Args)]
+struct CleanupArguments {
+    /// Leave native XDP programs attached, with nothing to do: detaching them can take a network
+    /// card's link down for seconds
+    #[arg(long)]
+    keep_native: bool,
+    /// Go on although nobody knows which addresses may be left
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    bpffs: BpfFs,
+    #[command(flatten)]
+    run_dir: RunDir,
+}
+
+#[derive(Args)]
+struct BpfFs {
+    /// The BPF file system that keeps programs attached when the daemon is gone. Where there is
+    /// none, netlink does
+    #[arg(id = "bpffs", long = "bpffs", value_name = "DIR", default_value = DEFAULT_BPFFS)]
+    path: PathBuf,
+}
+
+#[derive(Args)]
 struct RunDir {
     /// Where sockets and locks live, in a directory per network namespace
-    #[arg(long = "run-dir", value_name = "DIR", default_value = run_dir::DEFAULT)]
+    #[arg(id = "run_dir", long = "run-dir", value_name = "DIR", default_value = run_dir::DEFAULT)]
     path: PathBuf,
 }
 
@@ -109,26 +137,36 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Subcommands::Run(arguments) => serve(&arguments),
         Subcommands::Check(arguments) => check(&arguments),
         Subcommands::Status(arguments) => status(&arguments),
+        Subcommands::Cleanup(arguments) => clean_up(&arguments),
     }
 }
 
 fn serve(arguments: &RunArguments) -> Result<ExitCode> {
     start_log();
     raise_file_limit();
-    let claim = Claim::take(run_dir::of_this_namespace(&arguments.run_dir.path)?)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let (config, origin) = match &arguments.iface {
-            Some(interface) => embedded(interface, arguments).await?,
-            None => from_file(arguments.config.clone())?,
+        let mut signals = Signals::catch()?;
+        let claim = Claim::take(run_dir::of_this_namespace(&arguments.run_dir.path)?)?;
+        let configured = async {
+            match &arguments.iface {
+                Some(interface) => embedded(interface, arguments).await,
+                None => from_file(arguments.config.clone()),
+            }
+        };
+        let (config, origin) = tokio::select! {
+            configured = configured => configured?,
+            () = signals.end() => return Ok(()),
         };
         daemon::run(Options {
             config,
             origin,
             mode: arguments.xdp_mode,
+            bpffs: arguments.bpffs.path.clone(),
             claim,
+            signals,
         })
         .await
     })?;
@@ -307,6 +345,33 @@ fn status(arguments: &StatusArguments) -> Result<ExitCode> {
     };
     // A reader that stops reading, such as `head`, is no failure of ours.
     let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn clean_up(arguments: &CleanupArguments) -> Result<ExitCode> {
+    start_log();
+    let claim = Claim::take(run_dir::of_this_namespace(&arguments.run_dir.path)?)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let table = runtime.block_on(net::read())?;
+    let native = if arguments.keep_native {
+        NativePrograms::KeepInert
+    } else {
+        NativePrograms::Detach
+    };
+    let options = CleanUp {
+        bpffs: &arguments.bpffs.path,
+        native,
+        force: arguments.force,
+    };
+    let done = remains::clean_up(&claim, &table, &options)?;
+    if done.is_empty() {
+        println!("nothing was left behind");
+    }
+    for line in done {
+        println!("{line}");
+    }
     Ok(ExitCode::SUCCESS)
 }
 

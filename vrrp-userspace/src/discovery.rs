@@ -3,18 +3,18 @@
 use std::{
     collections::BTreeMap,
     io::{self, Read as _},
-    net::{Ipv4Addr, Ipv6Addr},
+    net::Ipv4Addr,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use vrrp_common::{
     validate::{self, Located},
     vrrp::IP_PROTOCOL,
 };
 
-use crate::net::{LINK_ADDRESS_LEN, Membership, link_address};
+use crate::net::{Group, Membership, packet_address};
 
 /// A virtual router heard on the LAN.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,11 +47,11 @@ pub fn listen(ifindex: u32) -> Result<Lan> {
     )
     .context("open a packet socket")?;
     socket
-        .bind(&bind_address(ifindex)?)
+        .bind(&packet_address(ifindex, EVERY_PROTOCOL)?)
         .context("bind the packet socket")?;
-    let _v4 = Membership::join(ifindex).context("join 224.0.0.18")?;
+    let _v4 = Membership::join(ifindex, Group::V4).context("join 224.0.0.18")?;
     // A host without IPv6 has no IPv6 virtual routers either.
-    let _v6 = join_v6(ifindex);
+    let _v6 = Membership::join(ifindex, Group::V6);
     let mut lan = Lan::new();
     let end = Instant::now() + LISTEN;
     let mut buffer = [0; 2048];
@@ -136,28 +136,6 @@ fn read_v6(frame: &[u8]) -> Option<(u8, Heard)> {
             addresses: Vec::new(),
         },
     ))
-}
-
-fn join_v6(ifindex: u32) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::IPV6, Type::DGRAM, None)?;
-    socket.join_multicast_v6(&Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12), ifindex)?;
-    Ok(socket)
-}
-
-/// The address that binds a packet socket to an interface.
-fn bind_address(ifindex: u32) -> io::Result<SockAddr> {
-    // SAFETY: the closure writes a whole sockaddr_ll, which is smaller than the storage, and its
-    // length.
-    let ((), address) = unsafe {
-        SockAddr::try_init(|storage, length| {
-            storage
-                .cast::<libc::sockaddr_ll>()
-                .write(link_address(ifindex, EVERY_PROTOCOL));
-            *length = LINK_ADDRESS_LEN;
-            Ok(())
-        })
-    }?;
-    Ok(address)
 }
 
 #[cfg(test)]

@@ -12,4 +12,5 @@ pub mod election;
 pub mod health;
 pub mod net;
 pub mod notify;
+pub mod remains;
 pub mod run_dir;

@@ -3,12 +3,25 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    io::Write as _,
-    os::unix::fs::MetadataExt as _,
+    io::{self, Write as _},
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::{
+            fs::MetadataExt as _,
+            net::{SocketAddr, UnixListener},
+        },
+    },
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, anyhow};
+use nix::{
+    sys::socket::{UnixCredentials, getsockopt, sockopt::PeerCredentials},
+    unistd::geteuid,
+};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 /// The default of `--run-dir`.
 pub const DEFAULT: &str = "/run/xvrrp";
@@ -34,6 +47,9 @@ pub fn socket(directory: &Path) -> PathBuf {
 pub struct Claim {
     directory: PathBuf,
     _lock: File,
+    /// Whatever `--run-dir` says, a namespace has one daemon: two would take each other's programs
+    /// over.
+    _namespace: Option<UnixListener>,
 }
 
 impl Claim {
@@ -43,6 +59,14 @@ impl Claim {
     ///
     /// When another daemon holds it, or it cannot be made.
     pub fn take(directory: PathBuf) -> Result<Self> {
+        let end = Instant::now() + PATIENCE;
+        let namespace = loop {
+            match claim_namespace() {
+                // One that was killed a moment ago may still be ending.
+                Err(_) if Instant::now() < end => thread::park_timeout(Duration::from_millis(20)),
+                claimed => break claimed?,
+            }
+        };
         loop {
             let mut lock = open_lock(&directory)?;
             match lock.try_lock() {
@@ -65,6 +89,7 @@ impl Claim {
             return Ok(Self {
                 directory,
                 _lock: lock,
+                _namespace: namespace,
             });
         }
     }
@@ -73,6 +98,19 @@ impl Claim {
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         socket(&self.directory)
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The name of the network namespace, as run-time paths have it: `netns-<inode>`.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        let name = self.directory.file_name().and_then(|name| name.to_str());
+        name.unwrap_or("netns")
     }
 }
 
@@ -104,9 +142,59 @@ fn open_lock(directory: &Path) -> Result<File> {
 
 fn taken(directory: &Path) -> anyhow::Error {
     let holder = fs::read_to_string(lock_path(directory)).unwrap_or_default();
+    refusal(holder.trim())
+}
+
+fn refusal(pid: &str) -> anyhow::Error {
     anyhow!(
-        "another xvrrp (pid {}) serves this network namespace already; stop it first, or run this \
-         one in a namespace of its own",
-        holder.trim()
+        "another xvrrp (pid {pid}) serves this network namespace already; stop it first, or run \
+         this one in a namespace of its own"
     )
+}
+
+/// How long a daemon that ends may take to let go of its namespace.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Abstract sockets belong to a network namespace and vanish with their process: just what a lock
+/// on the namespace has to do. Nobody ever listens to this one.
+const NAMESPACE_LOCK: &str = "xvrrp";
+
+fn claim_namespace() -> Result<Option<UnixListener>> {
+    let name = SocketAddr::from_abstract_name(NAMESPACE_LOCK).context("name the lock")?;
+    match UnixListener::bind_addr(&name) {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            let Some(holder) = holder_of()? else {
+                // It has ended meanwhile; the lock file decides who is next.
+                return Ok(None);
+            };
+            // The name is anybody's to take. Who is not the one we run as cannot serve VRRP here,
+            // and must not keep us from doing so.
+            if holder.uid() == geteuid().as_raw() {
+                return Err(refusal(&holder.pid().to_string()));
+            }
+            tracing::warn!(
+                "process {} of user {} holds our lock on the network namespace; ignoring it",
+                holder.pid(),
+                holder.uid()
+            );
+            Ok(None)
+        }
+        Err(error) => Err(error).context("lock the network namespace"),
+    }
+}
+
+/// Who holds the lock; `None` where nobody does any longer.
+fn holder_of() -> Result<Option<UnixCredentials>> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).context("look at the lock")?;
+    // Nobody ever accepts: a full queue must not make us wait.
+    socket.set_nonblocking(true).context("look at the lock")?;
+    let name = SockAddr::unix(format!("\0{NAMESPACE_LOCK}")).context("name the lock")?;
+    match socket.connect(&name) {
+        Ok(()) => Ok(getsockopt(&socket, PeerCredentials).ok()),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(None),
+        Err(error) => Err(error).context(
+            "another process holds the lock on this network namespace, and does not tell who it is",
+        ),
+    }
 }

@@ -6,6 +6,9 @@ use anyhow::Result;
 
 use crate::command::{cargo, check, root};
 
+/// The variable that tells the black-box tests and the lab which binary to run.
+pub(crate) const BINARY_VARIABLE: &str = "XVRRP_BIN";
+
 /// Builds the binary and returns where it is.
 pub(crate) fn release() -> Result<PathBuf> {
     check(cargo().args([
@@ -15,7 +18,11 @@ pub(crate) fn release() -> Result<PathBuf> {
         "--package",
         "vrrp-userspace",
     ]))?;
-    let target =
-        env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(target.join("release/xvrrp"))
+    Ok(target_directory().join("release/xvrrp"))
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target_directory() -> PathBuf {
+    // A relative one counts from where the inner cargo runs.
+    root().join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }

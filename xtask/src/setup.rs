@@ -14,11 +14,20 @@ use crate::{
     command::{as_root, cargo, check, exists},
 };
 
-/// Programs the tests run against, and the Debian packages they come in.
-const TEST_PROGRAMS: &[(&str, &str)] = &[
+/// Programs the lab is made of, and the Debian packages they come in.
+const LAB_PROGRAMS: &[(&str, &str)] = &[
     ("ip", "iproute2"),
-    ("keepalived", "keepalived"),
     ("haproxy", "haproxy"),
+    ("nsenter", "util-linux"),
+];
+
+/// What the tests run against besides.
+const TEST_PROGRAMS: &[(&str, &str)] = &[
+    ("tc", "iproute2"),
+    ("mount", "mount"),
+    ("unshare", "util-linux"),
+    ("keepalived", "keepalived"),
+    ("systemd-analyze", "systemd"),
 ];
 
 pub(crate) fn everything() -> Result<()> {
@@ -47,17 +56,23 @@ pub(crate) fn for_building() -> Result<()> {
 }
 
 pub(crate) fn for_testing() -> Result<()> {
-    let missing: Vec<&str> = TEST_PROGRAMS
+    install(&[LAB_PROGRAMS, TEST_PROGRAMS].concat())
+}
+
+/// Installs the packages of the programs that are missing.
+fn install(programs: &[(&str, &str)]) -> Result<()> {
+    let mut missing: Vec<&str> = programs
         .iter()
         .filter(|(program, _)| !exists(program))
         .map(|(_, package)| *package)
         .collect();
+    missing.dedup();
     if missing.is_empty() {
         return Ok(());
     }
     if !exists("apt-get") {
         bail!(
-            "the tests need {}; please install what is missing",
+            "this needs {}; please install what is missing",
             missing.join(", ")
         );
     }

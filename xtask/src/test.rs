@@ -21,9 +21,6 @@ pub(crate) struct Arguments {
     no_lint: bool,
 }
 
-/// The binary under test, for the black-box tests.
-const BINARY_VARIABLE: &str = "XVRRP_BIN";
-
 pub(crate) fn test(arguments: &Arguments) -> Result<ExitCode> {
     setup::for_building()?;
     setup::for_testing()?;
@@ -52,8 +49,8 @@ pub(crate) fn test(arguments: &Arguments) -> Result<ExitCode> {
         .args(["test", "--locked", "--package", "xvrrp-tests"])
         .args(filter);
     // Each test measures time: side by side they would measure each other.
-    black_box.args(["--", "--test-threads=1", "--nocapture"]);
-    black_box.env(BINARY_VARIABLE, binary);
+    black_box.args(["--no-fail-fast", "--", "--test-threads=1", "--nocapture"]);
+    black_box.env(build::BINARY_VARIABLE, binary);
     if !is_root() {
         println!("the tests make network namespaces; running them with sudo");
         let target = format!(

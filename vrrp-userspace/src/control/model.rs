@@ -98,10 +98,14 @@ pub struct InterfaceStatus {
     pub index: u32,
     /// Whether it is up with a carrier.
     pub running: bool,
-    /// How the kernel program is attached.
+    /// Where frames are judged: `native`, `tc`, `generic` or `userspace`.
     pub attached: Option<String>,
-    /// Why in that mode.
+    /// Why there.
     pub reason: Option<String>,
+    /// What keeps the program attached: `pinned`, `held by netlink`, `held by this process`.
+    pub held_by: Option<String>,
+    /// Whether the kernel is kept from answering for our addresses unless the lease allows it.
+    pub fence: bool,
     /// What the kernel program counted.
     pub kernel: BTreeMap<String, u64>,
     /// Adverts it rejected, by reason.

@@ -108,17 +108,24 @@ fn details(out: &mut String, instance: &InstanceStatus) {
 }
 
 fn kernel(out: &mut String, interface: &InterfaceStatus) {
-    let attached = interface.attached.as_deref().unwrap_or("not attached");
-    let reason = interface
-        .reason
-        .as_deref()
-        .map_or_else(String::new, |reason| format!(" ({reason})"));
-    let carrier = if interface.running {
-        ""
-    } else {
-        ", no carrier"
+    let _ = write!(out, "{}: ", interface.name);
+    let _ = match &interface.attached {
+        Some(mode) => write!(out, "attached, mode {mode}"),
+        None => write!(out, "not attached"),
     };
-    let _ = writeln!(out, "{}: XDP {attached}{reason}{carrier}", interface.name);
+    if let Some(held_by) = &interface.held_by {
+        let _ = write!(out, ", {held_by}");
+    }
+    if interface.attached.is_some() && !interface.fence {
+        let _ = write!(out, ", NO FENCE");
+    }
+    if !interface.running {
+        let _ = write!(out, ", no carrier");
+    }
+    let _ = match &interface.reason {
+        Some(reason) => writeln!(out, " ({reason})"),
+        None => writeln!(out),
+    };
     for (title, counters) in [
         ("kernel", &interface.kernel),
         ("rejected", &interface.rejects),

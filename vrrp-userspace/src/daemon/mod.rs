@@ -1,7 +1,13 @@
 //! The daemon: everything wired together, and the loop that reacts to whatever is not the
 //! election's business: interfaces, checks, questions, signals.
 
+mod checks;
+mod ending;
+mod ports;
 mod report;
+mod review;
+mod service_manager;
+mod signals;
 mod status;
 mod supervisor;
 
@@ -13,27 +19,27 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use tokio::{
-    signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
     time,
 };
 use vrrp_common::{
     election::{Event, State},
     validate::Reject,
-    vrrp::PRIORITY_OWNER,
 };
 
 use crate::{
-    config::model::Config,
+    config::{self, diagnostics::Severity, model::Config},
     control::{self, Question},
-    dataplane::{Dataplane, ModeRequest},
+    dataplane::{Dataplane, ModeRequest, Plan},
     election::{self, Command, ElectionHandle, Notice, Parts, RouterId},
-    health::{self, Check, Identity, ScriptState, Verdict},
+    health::ScriptState,
     net::{self, AddressWorker, InterfaceTable, PacketSocket},
     notify::Announced,
     run_dir::Claim,
 };
-use supervisor::{Supervised, VirtualAddresses};
+use ports::Ports;
+pub use signals::Signals;
+use supervisor::Supervised;
 
 /// What a daemon is started with.
 pub struct Options {
@@ -43,8 +49,12 @@ pub struct Options {
     pub origin: Origin,
     /// How to attach.
     pub mode: ModeRequest,
+    /// The bpffs to pin to.
+    pub bpffs: PathBuf,
     /// The claimed run-time directory.
     pub claim: Claim,
+    /// What ends the daemon or makes it read its configuration again.
+    pub signals: Signals,
 }
 
 /// Where a configuration comes from.
@@ -73,15 +83,14 @@ const STRANGER_WATCH: Duration = Duration::from_secs(1);
 pub async fn run(options: Options) -> Result<()> {
     let mut daemon = Daemon::start(options).await?;
     daemon.serve().await?;
-    daemon.stop().await;
-    Ok(())
+    daemon.stop().await
 }
 
 struct Daemon {
     config: Config,
     origin: Origin,
-    mode: ModeRequest,
     dataplane: Dataplane,
+    ports: Ports,
     election: ElectionHandle,
     supervised: BTreeMap<RouterId, Supervised>,
     scripts: BTreeMap<String, watch::Receiver<ScriptState>>,
@@ -89,7 +98,8 @@ struct Daemon {
     notices: mpsc::UnboundedReceiver<Notice>,
     checks: mpsc::UnboundedReceiver<String>,
     questions: mpsc::Receiver<Question>,
-    _claim: Claim,
+    claim: Claim,
+    signals: Signals,
 }
 
 impl Daemon {
@@ -98,15 +108,26 @@ impl Daemon {
             config,
             origin,
             mode,
+            bpffs,
             claim,
+            signals,
         } = options;
         let interfaces = net::watch().await?;
-        let mut dataplane = Dataplane::load(config.instances.len(), config.address_count())?;
+        let mut dataplane = Dataplane::load(&Plan {
+            routers: config.instances.len(),
+            addresses: config.address_count(),
+            request: mode,
+            pins: Some((bpffs, claim.namespace().to_owned())),
+        })?;
         let (notices_in, notices) = mpsc::unbounded_channel();
         let news = dataplane.take_news().context("the doorbell is taken")?;
+        let heartbeat = dataplane
+            .take_heartbeat()
+            .context("the heartbeat is taken")?;
         let election = election::start(Parts {
             slots: dataplane.slots(),
             news,
+            heartbeat,
             socket: PacketSocket::open().context("open a packet socket (CAP_NET_RAW is needed)")?,
             addresses: AddressWorker::start().context("start the address worker")?,
             notices: notices_in,
@@ -115,26 +136,27 @@ impl Daemon {
         let (question, questions) = mpsc::channel(16);
         control::serve(&claim.socket(), question)?;
         let (changed, checks) = mpsc::unbounded_channel();
-        let scripts = start_scripts(&config, &changed);
+        let scripts = checks::start(&config, &changed);
         let mut daemon = Self {
             supervised: BTreeMap::new(),
             config,
             origin,
-            mode,
             dataplane,
+            ports: Ports::default(),
             election,
             scripts,
             interfaces,
             notices,
             checks,
             questions,
-            _claim: claim,
+            claim,
+            signals,
         };
-        daemon.start_instances()?;
+        daemon.start_instances().await?;
         Ok(daemon)
     }
 
-    fn start_instances(&mut self) -> Result<()> {
+    async fn start_instances(&mut self) -> Result<()> {
         let table = self.interfaces.borrow_and_update().clone();
         for (number, instance) in self.config.instances.clone().into_iter().enumerate() {
             if table.by_name(&instance.interface).is_none()
@@ -160,57 +182,31 @@ impl Daemon {
         if self.supervised.is_empty() {
             bail!("no instance can be served; see the messages above");
         }
-        self.review();
+        self.write_record(&table).await?;
+        self.review().await;
+        self.dataplane.take_off_elsewhere(&self.interfaces.borrow());
         Ok(())
     }
 
     async fn serve(&mut self) -> Result<()> {
-        let mut terminate = signal(SignalKind::terminate()).context("catch SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("catch SIGINT")?;
-        let mut hangup = signal(SignalKind::hangup()).context("catch SIGHUP")?;
         let mut strangers = time::interval(STRANGER_WATCH);
         let yields = self.origin == Origin::Embedded { yields: true };
+        service_manager::ready(self.supervised.len());
         loop {
             tokio::select! {
-                _ = terminate.recv() => return Ok(()),
-                _ = interrupt.recv() => return Ok(()),
-                _ = hangup.recv() => tracing::warn!(
-                    "SIGHUP: reloading is not yet supported; restart to apply a changed configuration"
-                ),
+                _ = self.signals.terminate.recv() => return Ok(()),
+                _ = self.signals.interrupt.recv() => return Ok(()),
+                _ = self.signals.hangup.recv() => self.reload(),
                 Some(notice) = self.notices.recv() => self.notice(&notice),
                 Some(name) = self.checks.recv() => self.check_turned(&name),
                 changed = self.interfaces.changed() => {
                     changed.context("the interface watch ended")?;
-                    self.review();
+                    self.review().await;
                 }
                 Some(question) = self.questions.recv() => self.answer(question).await,
                 _ = strangers.tick(), if yields => self.look_for_other_versions(),
             }
         }
-    }
-
-    /// Compares every instance with the world and tells the election what changed.
-    fn review(&mut self) {
-        let table = self.interfaces.borrow_and_update().clone();
-        let vips = self.virtual_addresses();
-        for supervised in self.supervised.values_mut() {
-            supervised.follow_interface(&table, &mut self.dataplane, self.mode, &vips);
-            supervised.weigh(&table, &self.scripts, &self.election);
-            supervised.reconcile(&table, &self.election);
-        }
-    }
-
-    fn virtual_addresses(&self) -> VirtualAddresses {
-        let mut vips = VirtualAddresses::default();
-        for supervised in self.supervised.values() {
-            for entry in supervised.addresses() {
-                vips.all.insert(entry.address);
-                if supervised.instance.priority == PRIORITY_OWNER {
-                    vips.owned.insert(entry.address);
-                }
-            }
-        }
-        vips
     }
 
     fn check_turned(&mut self, name: &str) {
@@ -229,7 +225,7 @@ impl Daemon {
         }
         let table = self.interfaces.borrow().clone();
         for supervised in self.supervised.values_mut() {
-            supervised.weigh(&table, &self.scripts, &self.election);
+            supervised.weigh(&table, &self.ports, &self.scripts, &self.election);
         }
     }
 
@@ -287,6 +283,28 @@ impl Daemon {
         }
     }
 
+    /// Not there yet: the file is only checked, so that a mistake is known before the restart.
+    fn reload(&self) {
+        service_manager::reloading();
+        let reason = match &self.origin {
+            Origin::File(path) => match config::load(path) {
+                Ok(loaded) => format!(
+                    "{} has {} errors and {} warnings",
+                    path.display(),
+                    loaded.diagnostics.count(Severity::Error),
+                    loaded.diagnostics.count(Severity::Warning)
+                ),
+                Err(error) => format!("{}: {error:#}", path.display()),
+            },
+            Origin::Embedded { .. } => "the embedded default has no file".to_owned(),
+        };
+        tracing::warn!(
+            "SIGHUP: reloading is not yet supported; restart to apply a changed configuration \
+             ({reason})"
+        );
+        service_manager::ready(self.supervised.len());
+    }
+
     async fn answer(&self, question: Question) {
         match question {
             Question::Status(reply) => {
@@ -296,72 +314,6 @@ impl Daemon {
             }
         }
     }
-
-    /// Resigns, takes the addresses off, tells the scripts.
-    async fn stop(&mut self) {
-        tracing::info!("stopping: resigning and removing the virtual addresses");
-        if time::timeout(STOP_PATIENCE, self.election.stop())
-            .await
-            .is_err()
-        {
-            tracing::error!(
-                "the kernel did not take the addresses off in time; check `ip address`"
-            );
-        }
-        let told = self.supervised.values().map(|supervised| {
-            let priority = supervised.instance.priority;
-            supervised
-                .notifier
-                .tell_and_wait(Announced::Stopped, priority)
-        });
-        if time::timeout(STOP_PATIENCE, futures::future::join_all(told))
-            .await
-            .is_err()
-        {
-            tracing::warn!("notify scripts still run; going on without them");
-        }
-    }
-}
-
-fn start_scripts(
-    config: &Config,
-    changed: &mpsc::UnboundedSender<String>,
-) -> BTreeMap<String, watch::Receiver<ScriptState>> {
-    let mut receivers = BTreeMap::new();
-    for (name, script) in &config.scripts {
-        let used = |instance: &crate::config::model::Instance| {
-            instance
-                .track_scripts
-                .iter()
-                .any(|track| track.script == *name)
-        };
-        if !config.instances.iter().any(used) {
-            continue;
-        }
-        let (sender, receiver) = watch::channel(ScriptState::default());
-        let default = config.global.script_user.as_ref();
-        let command = Identity::resolve(script.user.as_ref(), default)
-            .and_then(|identity| health::Command::new(&script.command, identity));
-        match command {
-            Ok(command) => {
-                let check = Check {
-                    name: name.clone(),
-                    command,
-                    interval: script.interval,
-                    timeout: script.timeout,
-                };
-                let verdict = Verdict::new(script.rise, script.fall);
-                tokio::spawn(health::watch(check, verdict, sender, changed.clone()));
-            }
-            // What cannot be run has failed; everything else is served.
-            Err(error) => {
-                tracing::error!("check {name} cannot be run and counts as failed: {error}");
-                sender.send_replace(ScriptState::broken(&error.to_string()));
-            }
-        }
-        receivers.insert(name.clone(), receiver);
-    }
-    receivers
 }
 
 /// The name of this machine in messages: `router_id`, or the host name.

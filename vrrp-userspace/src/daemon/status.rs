@@ -9,6 +9,7 @@ use crate::{
     control::model::{
         CheckShare, InstanceStatus, InterfaceStatus, MasterStatus, ScriptStatus, Status,
     },
+    dataplane::Attachment,
     election::RouterSnapshot,
     health::Outcome,
 };
@@ -149,8 +150,10 @@ fn interfaces(daemon: &Daemon) -> Vec<InterfaceStatus> {
             running: table
                 .by_index(index)
                 .is_some_and(|interface| interface.running),
-            attached: attachment.map(|attachment| attachment.mode.to_string()),
+            attached: attachment.map(|attachment| attachment.mode.name().to_owned()),
             reason: attachment.map(|attachment| attachment.reason.clone()),
+            held_by: attachment.map(|attachment| attachment.held_by.to_string()),
+            fence: attachment.is_some_and(Attachment::fences),
             kernel: Counter::ALL
                 .iter()
                 .map(|counter| (counter.name().to_owned(), counts.get(*counter)))

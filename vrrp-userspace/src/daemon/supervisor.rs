@@ -14,13 +14,15 @@ use vrrp_common::{
     vrrp::{ChecksumForm, PRIORITY_OWNER},
 };
 
+use super::ports::Ports;
 use crate::{
     config::model::{Instance, ScriptUser, Weight},
-    dataplane::{Dataplane, ModeRequest},
+    dataplane::{Dataplane, DataplaneError, Place},
     election::{Command, ElectionHandle, Home, RouterId, RouterSpec, Transition},
     health::ScriptState,
-    net::{Interface, InterfaceTable, Membership, VirtualAddress},
+    net::{Interface, InterfaceTable, VirtualAddress},
     notify::Notifier,
+    remains::Placed,
 };
 
 /// An instance and what the election was told of it.
@@ -38,8 +40,8 @@ pub(super) struct Supervised {
     pub(super) stepped_back: Option<String>,
     pub(super) last_transition: Option<Transition>,
     told: Told,
-    membership: Option<Membership>,
-    attach_error: Option<String>,
+    /// Why the dataplane cannot serve it.
+    route_error: Option<String>,
     /// Addresses that have been on the interface since we became MASTER.
     present: BTreeSet<Ipv4Addr>,
 }
@@ -93,8 +95,7 @@ impl Supervised {
             stepped_back: None,
             last_transition: None,
             told,
-            membership: None,
-            attach_error: None,
+            route_error: None,
             present: BTreeSet::new(),
         }
     }
@@ -142,42 +143,76 @@ impl Supervised {
             .chain(&self.instance.excluded)
     }
 
+    /// The addresses that it may leave on its interface. What an owner finds there is the machine's
+    /// own.
+    pub(super) fn placed(&self, table: &InterfaceTable) -> impl Iterator<Item = Placed> {
+        let interface = table.by_name(&self.instance.interface);
+        let found = interface.map_or(&[][..], |interface| &interface.addresses);
+        let is_owner = self.instance.priority == PRIORITY_OWNER;
+        let own = move |address| is_owner && found.iter().any(|entry| entry.address == address);
+        self.addresses()
+            .filter(move |entry| !own(entry.address))
+            .map(|entry| Placed {
+                interface: self.instance.interface.clone(),
+                address: entry.address,
+            })
+    }
+
     pub(super) fn entered(&mut self, transition: Transition) {
         self.last_transition = Some(transition);
     }
 
-    /// Finds the interface, attaches to it when it is new, and lets go of the one before.
+    /// Whether its interface is no longer the one it lives on. It resigns there then, and takes its
+    /// addresses off.
+    pub(super) fn leaves_interface(
+        &mut self,
+        table: &InterfaceTable,
+        election: &ElectionHandle,
+    ) -> bool {
+        let found = table.by_name(&self.instance.interface);
+        let stays = found.is_some_and(|interface| {
+            interface.index == self.home.ifindex && interface.generation == self.home.generation
+        });
+        let leaves = self.home.ifindex != 0 && !stays;
+        if leaves {
+            self.raise_fault(election);
+        }
+        leaves
+    }
+
+    /// Finds the interface, and makes the dataplane judge frames there. The program is attached
+    /// afterwards, so that it never sees an interface without knowing what is ours on it.
     pub(super) fn follow_interface(
         &mut self,
         table: &InterfaceTable,
         dataplane: &mut Dataplane,
-        mode: ModeRequest,
         vips: &VirtualAddresses,
     ) {
-        let virtual_addresses: Vec<_> = self.addresses().map(|entry| entry.address).collect();
         let interface = table.by_name(&self.instance.interface);
         let home = interface.map_or(Home::default(), |interface| Home {
             ifindex: interface.index,
+            generation: interface.generation,
             mac: interface.mac,
             source: Self::source_on(interface, vips),
         });
-        if home.ifindex != self.home.ifindex {
-            if self.home.ifindex != 0 {
-                dataplane.unroute(self.home.ifindex, self.instance.vrid, &virtual_addresses);
-                if table.by_index(self.home.ifindex).is_none() {
-                    dataplane.forget(self.home.ifindex);
-                }
-                self.membership = None;
-            }
-            self.attach_error = None;
-        }
-        let fresh = home.ifindex != self.home.ifindex;
+        let moved = !home.is_on(&self.home);
         self.home = home;
-        if let Some(interface) = interface.filter(|_| fresh || self.membership.is_none()) {
-            self.attach_error = self
-                .settle_in(interface, dataplane, mode, &virtual_addresses)
-                .err();
+        if moved || self.route_error.is_some() {
+            self.route_error = self.route(dataplane).err().map(|error| error.to_string());
         }
+    }
+
+    fn route(&self, dataplane: &mut Dataplane) -> Result<(), DataplaneError> {
+        if self.home.ifindex == 0 {
+            dataplane.unroute(self.slot);
+            return Ok(());
+        }
+        let place = Place {
+            ifindex: self.home.ifindex,
+            vlan: 0,
+        };
+        let addresses: Vec<_> = self.addresses().map(|entry| entry.address).collect();
+        dataplane.route(self.slot, place, self.instance.vrid, &addresses)
     }
 
     /// The address adverts come from: not a virtual one, unless all there is on the interface is
@@ -190,39 +225,6 @@ impl Supervised {
                     vips.all.contains(&address) && !vips.owned.contains(&address)
                 })
             })
-    }
-
-    fn settle_in(
-        &mut self,
-        interface: &Interface,
-        dataplane: &mut Dataplane,
-        mode: ModeRequest,
-        virtual_addresses: &[Ipv4Addr],
-    ) -> Result<(), String> {
-        let known = dataplane.attachment(interface.index).is_some();
-        let attachment = dataplane
-            .attach(interface, mode)
-            .map_err(|error| error.to_string())?;
-        if !known {
-            let name = &interface.name;
-            tracing::info!(
-                "{name}: XDP attached, {} ({})",
-                attachment.mode,
-                attachment.reason
-            );
-        }
-        dataplane
-            .route(
-                self.slot,
-                interface.index,
-                self.instance.vrid,
-                virtual_addresses,
-            )
-            .map_err(|error| error.to_string())?;
-        let membership = Membership::join(interface.index)
-            .map_err(|error| format!("join 224.0.0.18 on {}: {error}", interface.name))?;
-        self.membership = Some(membership);
-        Ok(())
     }
 
     /// What a MASTER carries is desired state: an address that somebody removes is put back.
@@ -259,21 +261,27 @@ impl Supervised {
         }
     }
 
+    /// Says where the instance is, before anything is attached there.
+    pub(super) fn announce_home(
+        &mut self,
+        table: &InterfaceTable,
+        ports: &Ports,
+        election: &ElectionHandle,
+    ) {
+        self.look_for_faults(table, ports);
+        self.tell_home(election);
+    }
+
     /// Adds up what the interface and the checks say, and tells the election what changed.
     pub(super) fn weigh(
         &mut self,
         table: &InterfaceTable,
+        ports: &Ports,
         scripts: &BTreeMap<String, watch::Receiver<ScriptState>>,
         election: &ElectionHandle,
     ) {
         self.shares = self.measure(table, scripts);
-        let faults = self.find_faults(table);
-        if faults != self.faults {
-            for fault in faults.iter().filter(|fault| !self.faults.contains(fault)) {
-                tracing::warn!("({}) {fault}", self.instance.name);
-            }
-            self.faults = faults;
-        }
+        self.look_for_faults(table, ports);
         self.tell_home(election);
         let priority = self.effective_priority();
         if priority != self.told.priority {
@@ -288,10 +296,20 @@ impl Supervised {
         self.tell_fault(election);
     }
 
+    fn look_for_faults(&mut self, table: &InterfaceTable, ports: &Ports) {
+        let faults = self.find_faults(table, ports);
+        if faults != self.faults {
+            for fault in faults.iter().filter(|fault| !self.faults.contains(fault)) {
+                tracing::warn!("({}) {fault}", self.instance.name);
+            }
+            self.faults = faults;
+        }
+    }
+
     /// A fault first: what is to be said and removed belongs to the old home. An interface that was
     /// made anew counts as one, however fast.
     fn tell_home(&mut self, election: &ElectionHandle) {
-        let made_anew = self.told.home.ifindex != 0 && self.home.ifindex != self.told.home.ifindex;
+        let made_anew = self.told.home.ifindex != 0 && !self.home.is_on(&self.told.home);
         if !self.faults.is_empty() || made_anew {
             self.raise_fault(election);
         }
@@ -351,7 +369,7 @@ impl Supervised {
         tracked_scripts.chain(tracked_interfaces).collect()
     }
 
-    fn find_faults(&self, table: &InterfaceTable) -> Vec<String> {
+    fn find_faults(&self, table: &InterfaceTable, ports: &Ports) -> Vec<String> {
         let mut faults = Vec::new();
         let name = &self.instance.interface;
         match table.by_name(name) {
@@ -365,7 +383,8 @@ impl Supervised {
                 }
             }
         }
-        faults.extend(self.attach_error.clone());
+        faults.extend(self.route_error.clone());
+        faults.extend(ports.problem(self.home.ifindex).map(str::to_owned));
         for share in &self.shares {
             if share.up.is_some_and(|up| share.weight.share(up).is_none()) {
                 let state = if share.weight.reverse { "up" } else { "down" };

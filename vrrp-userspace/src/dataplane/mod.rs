@@ -1,41 +1,58 @@
-//! The kernel half as user space handles it: load the object, attach it to interfaces, give
-//! virtual routers their slots, read the counters.
+//! The dataplane as user space handles it: load the programs, attach them to interfaces or stand in
+//! for them, give virtual routers their slots, read the counters.
 
 mod attach;
+mod heartbeat;
+mod kernel;
+mod ladder;
+mod pins;
+mod remains;
 mod slots;
+mod take_over;
+mod userspace;
+mod xdp_netlink;
 
-use std::{collections::HashMap, net::Ipv4Addr};
+use std::{
+    collections::HashMap,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use aya::{
-    Ebpf, EbpfLoader,
-    maps::{HashMap as BpfHashMap, Map, MapData, PerCpuHashMap, PerCpuValues, RingBuf},
-    programs::{Xdp, xdp::XdpLinkId},
+    maps::{MapData, RingBuf},
+    programs::{ProgramError, SchedClassifier, Xdp},
 };
 use thiserror::Error;
-use vrrp_common::contract::{
-    Counter, DEFAULT_INTERFACES, DEFAULT_SLOTS, DEFAULT_VIPS, InterfaceCounters, VipKey, VridKey,
-};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use vrrp_common::contract::{DEFAULT_SLOTS, InterfaceCounters, VipKey, VridKey};
 
-pub use attach::{Attachment, Mode, ModeRequest};
+use attach::Port;
+pub use attach::{Attachment, Holder};
+pub use heartbeat::Heartbeat;
+pub use kernel::object;
+use kernel::{Kernel, Loaded};
+pub use ladder::{Device, Mode, ModeRequest};
+pub use pins::DEFAULT_BPFFS;
+use pins::{Pin, Pins};
+pub use remains::{NativePrograms, Remains};
 pub use slots::SlotTable;
+use userspace::{Receiver, UserTables};
 
-/// The object built by `build.rs`, aligned as the ELF reader needs it.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/vrrp-ebpf.o"));
-
-/// The name of the XDP entry point in the object.
-pub const XDP_PROGRAM: &str = "xvrrp_xdp";
-
-/// What can go wrong between user space and the kernel program.
+/// What can go wrong between user space and the kernel programs.
 #[derive(Debug, Error)]
 pub enum DataplaneError {
     /// The kernel refused the object.
     #[error(
-        "the kernel refused the BPF object (kernel 5.18 or newer, CAP_BPF and CAP_NET_ADMIN are needed): {0}"
+        "the kernel refused the BPF maps (kernel 5.15 or newer, CAP_BPF and CAP_NET_ADMIN are needed): {0}"
     )]
     Load(#[from] aya::EbpfError),
-    /// The kernel refused the program.
-    #[error("the kernel refused the XDP program: {0}")]
-    Program(#[from] aya::programs::ProgramError),
+    /// The object holds a program of another type, or has it twice.
+    #[error("the BPF object is not the one this was built for: {0}")]
+    Program(#[from] ProgramError),
+    /// The kernel refused a program.
+    #[error("the kernel refused the program: {0}")]
+    Refused(String),
     /// A map operation failed.
     #[error("BPF map {name}: {source}")]
     Map {
@@ -47,90 +64,195 @@ pub enum DataplaneError {
     /// The object lacks a part; it was built from other sources.
     #[error("the BPF object has no {0}; was it built from other sources?")]
     Missing(&'static str),
-    /// The slot array cannot be mapped into memory.
-    #[error("map MASTER_SEEN into memory: {0}")]
+    /// The CPUs cannot be counted, or a value cannot be made for each.
+    #[error("per-CPU counters: {0}")]
+    Cpus(#[source] std::io::Error),
+    /// The slots cannot be mapped into memory.
+    #[error("map the slots into memory: {0}")]
     Mmap(#[source] std::io::Error),
     /// Every slot is taken.
     #[error("no free slot: {0} virtual routers are the most this process was started for")]
     Full(usize),
-    /// No attach mode worked.
+    /// A program that an earlier xvrrp left cannot be replaced, and stays before ours.
+    #[error(
+        "{interface}: a {mode} program of an earlier xvrrp stays in front and would silence the virtual addresses; run `xvrrp cleanup` with the --bpffs it was pinned to"
+    )]
+    InFront {
+        /// Interface name.
+        interface: String,
+        /// Where it is.
+        mode: Mode,
+    },
+    /// No rung of the ladder held.
     #[error("cannot attach to {interface}: {attempts}")]
     Attach {
         /// Interface name.
         interface: String,
-        /// Every mode tried, with the kernel's answer.
+        /// Every rung tried, with the kernel's answer.
         attempts: String,
     },
 }
 
 impl DataplaneError {
+    /// The verifier's log can be long; its last words are the ones that count.
+    fn refused(error: ProgramError) -> Self {
+        let ProgramError::LoadError {
+            io_error,
+            verifier_log,
+        } = error
+        else {
+            return Self::Refused(attach::in_full(error));
+        };
+        let log = verifier_log.to_string();
+        tracing::debug!("the verifier says: {log}");
+        let is_figures = |line: &&str| {
+            ["processed ", "verification time ", "stack depth "]
+                .iter()
+                .any(|start| line.starts_with(start))
+        };
+        let last = log
+            .lines()
+            .rfind(|line| !line.is_empty() && !is_figures(line));
+        Self::Refused(match last {
+            Some(words) => format!("{io_error} ({words})"),
+            None => io_error.to_string(),
+        })
+    }
+
     fn map(name: &'static str) -> impl FnOnce(aya::maps::MapError) -> Self {
         move |source| Self::Map { name, source }
     }
 }
 
-/// The loaded object and everything attached.
+/// What a dataplane is made for.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// How many virtual routers there will be at most.
+    pub routers: usize,
+    /// How many addresses they have in all.
+    pub addresses: usize,
+    /// Where to attach.
+    pub request: ModeRequest,
+    /// The bpffs to pin to, and the name of this network namespace there; `None` never pins.
+    pub pins: Option<(PathBuf, String)>,
+}
+
+/// The doorbells: of the kernel programs, where they are loaded, and of user space.
+pub struct News {
+    /// Rung by kernel programs.
+    pub ring: Option<RingBuf<MapData>>,
+    /// Rung by the packet socket.
+    pub bell: UnboundedReceiver<u32>,
+}
+
+/// A place on the network: an interface and a VLAN on it (0 = untagged).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Interface index.
+    pub ifindex: u32,
+    /// VLAN id.
+    pub vlan: u16,
+}
+
+/// The loaded programs and everything attached.
 pub struct Dataplane {
-    ebpf: Ebpf,
+    kernel: Option<Kernel>,
+    /// Why there is no kernel program.
+    no_kernel: String,
+    request: ModeRequest,
     slots: SlotTable,
-    vrids: BpfHashMap<MapData, [u8; 8], u32>,
-    vips: BpfHashMap<MapData, [u8; 12], u32>,
-    counters: PerCpuHashMap<MapData, u32, [u64; Counter::COUNT]>,
-    news: Option<RingBuf<MapData>>,
+    tables: Arc<UserTables>,
+    receiver: Option<Receiver>,
+    news: Option<News>,
+    heartbeat: Option<Heartbeat>,
     free: Vec<u32>,
-    links: HashMap<u32, (XdpLinkId, Attachment)>,
+    routed: HashMap<u32, Routed>,
+    ports: HashMap<u32, Port>,
+    /// Where links are pinned.
+    pins: Option<Pins>,
+    /// What a daemon before us has pinned and nobody has dealt with yet.
+    found: Vec<Pin>,
+}
+
+/// What a slot is responsible for.
+struct Routed {
+    place: Place,
+    vrid: u8,
+    vips: Vec<Ipv4Addr>,
 }
 
 impl Dataplane {
-    /// Loads the object with room for `routers` virtual routers with `addresses` addresses in all.
+    /// Loads the object, or makes do without where the plan allows it.
     ///
     /// # Errors
     ///
-    /// [`DataplaneError`], when the kernel refuses the object or a map.
-    pub fn load(routers: usize, addresses: usize) -> Result<Self, DataplaneError> {
-        let capacity = routers.next_power_of_two().max(DEFAULT_SLOTS);
-        let size = |count| u32::try_from(count).map_err(|_| DataplaneError::Full(count));
-        let entries = size(capacity)?;
-        let mut loader = EbpfLoader::new();
-        loader
-            .map_max_entries("MASTER_SEEN", entries)
-            .map_max_entries("VRIDS", entries)
-            .map_max_entries("VIPS", size(addresses.max(DEFAULT_VIPS))?)
-            // Each virtual router may have an interface of its own, and that one may be made anew.
-            .map_max_entries("COUNTERS", size((2 * capacity).max(DEFAULT_INTERFACES))?);
-        let mut ebpf = loader.load(OBJECT)?;
-        xdp(&mut ebpf)?.load()?;
-        let slots = match take(&mut ebpf, "MASTER_SEEN")? {
-            Map::Array(data) => SlotTable::map(&data, capacity)?,
-            _ => return Err(DataplaneError::Missing("array MASTER_SEEN")),
+    /// [`DataplaneError`], when the kernel refuses what was asked for.
+    pub fn load(plan: &Plan) -> Result<Self, DataplaneError> {
+        let capacity = plan.routers.next_power_of_two().max(DEFAULT_SLOTS);
+        let loaded = match plan.request {
+            ModeRequest::Off => Err("switched off by --xdp-mode off".to_owned()),
+            ModeRequest::Auto => Kernel::load(capacity, plan.addresses).map_err(attach::in_full),
+            _ => Ok(Kernel::load(capacity, plan.addresses)?),
         };
-        let vrids = take(&mut ebpf, "VRIDS")?;
-        let vips = take(&mut ebpf, "VIPS")?;
-        let counters = take(&mut ebpf, "COUNTERS")?;
-        let news = take(&mut ebpf, "NEWS")?;
+        let (kernel, slots, ring, heartbeat, no_kernel) = match loaded {
+            Ok(Loaded {
+                kernel,
+                slots,
+                ring,
+                heartbeat,
+            }) => (
+                Some(kernel),
+                slots,
+                Some(ring),
+                Heartbeat::of(heartbeat),
+                String::new(),
+            ),
+            Err(reason) => (
+                None,
+                SlotTable::own(capacity)?,
+                None,
+                Heartbeat::none(),
+                reason,
+            ),
+        };
+        let (pins, found) = plan
+            .pins
+            .as_ref()
+            .map(|(bpffs, namespace)| open_pins(bpffs, namespace, kernel.is_some()))
+            .unwrap_or_default();
+        let (bell_in, bell) = unbounded_channel();
+        let entries = u32::try_from(capacity).map_err(|_| DataplaneError::Full(capacity))?;
         Ok(Self {
+            kernel,
+            no_kernel,
+            request: plan.request,
+            tables: Arc::new(UserTables::new(slots.clone(), bell_in)),
             slots,
-            vrids: vrids.try_into().map_err(DataplaneError::map("VRIDS"))?,
-            vips: vips.try_into().map_err(DataplaneError::map("VIPS"))?,
-            counters: counters
-                .try_into()
-                .map_err(DataplaneError::map("COUNTERS"))?,
-            news: Some(news.try_into().map_err(DataplaneError::map("NEWS"))?),
-            ebpf,
+            receiver: None,
+            news: Some(News { ring, bell }),
+            heartbeat: Some(heartbeat),
             free: (0..entries).rev().collect(),
-            links: HashMap::new(),
+            routed: HashMap::new(),
+            ports: HashMap::new(),
+            pins,
+            found,
         })
     }
 
-    /// The slots, mapped into memory.
+    /// The slots.
     #[must_use]
     pub fn slots(&self) -> SlotTable {
         self.slots.clone()
     }
 
-    /// The doorbell. There is one; the second caller gets none.
-    pub fn take_news(&mut self) -> Option<RingBuf<MapData>> {
+    /// The doorbells. There is one pair; the second caller gets none.
+    pub fn take_news(&mut self) -> Option<News> {
         self.news.take()
+    }
+
+    /// The heartbeat. There is one; the second caller gets none.
+    pub fn take_heartbeat(&mut self) -> Option<Heartbeat> {
+        self.heartbeat.take()
     }
 
     /// Takes a free slot.
@@ -144,8 +266,8 @@ impl Dataplane {
             .ok_or(DataplaneError::Full(self.slots.len()))
     }
 
-    /// Makes the kernel judge adverts for `vrid` on the interface, and answer for `vips`, by the
-    /// slot. Publish the slot first.
+    /// Makes the slot judge adverts for `vrid` at the place, and answer for `vips` there, instead of
+    /// whatever it was responsible for. Publish the slot first.
     ///
     /// # Errors
     ///
@@ -153,87 +275,120 @@ impl Dataplane {
     pub fn route(
         &mut self,
         slot: u32,
-        ifindex: u32,
+        place: Place,
         vrid: u8,
         vips: &[Ipv4Addr],
     ) -> Result<(), DataplaneError> {
-        for vip in vips {
-            let key: [u8; 12] = bytemuck::cast(VipKey::untagged(ifindex, vip.octets()));
-            self.vips
-                .insert(key, slot, 0)
-                .map_err(DataplaneError::map("VIPS"))?;
+        self.unroute(slot);
+        let routed = Routed {
+            place,
+            vrid,
+            vips: vips.to_vec(),
+        };
+        let vrid_key = routed.vrid_key();
+        self.tables.insert(vrid_key, routed.vip_keys(), slot);
+        let keys: Vec<VipKey> = routed.vip_keys().collect();
+        self.routed.insert(slot, routed);
+        if let Some(kernel) = &mut self.kernel {
+            for key in keys {
+                kernel.insert_vip(key, slot)?;
+            }
+            kernel.insert_vrid(vrid_key, slot)?;
         }
-        let key: [u8; 8] = bytemuck::cast(VridKey::v4(ifindex, vrid));
-        self.vrids
-            .insert(key, slot, 0)
-            .map_err(DataplaneError::map("VRIDS"))
+        Ok(())
     }
 
-    /// Undoes [`Self::route`]. Entries that are gone already are no error.
-    pub fn unroute(&mut self, ifindex: u32, vrid: u8, vips: &[Ipv4Addr]) {
-        // A missing entry is the state asked for; any other failure leaves an entry whose slot
-        // holds no lease and answers nothing.
-        let _ = self
-            .vrids
-            .remove(&bytemuck::cast(VridKey::v4(ifindex, vrid)));
-        for vip in vips {
-            let _ = self
-                .vips
-                .remove(&bytemuck::cast(VipKey::untagged(ifindex, vip.octets())));
+    /// Undoes [`Self::route`].
+    pub fn unroute(&mut self, slot: u32) {
+        let Some(routed) = self.routed.remove(&slot) else {
+            return;
+        };
+        self.tables
+            .remove(routed.vrid_key(), routed.vip_keys(), slot);
+        if let Some(kernel) = &mut self.kernel {
+            kernel.remove(routed.vrid_key(), routed.vip_keys(), slot);
         }
     }
 
-    /// The interface's counters, summed over the CPUs.
+    fn unroute_all(&mut self) {
+        for slot in self.routed.keys().copied().collect::<Vec<_>>() {
+            self.unroute(slot);
+        }
+    }
+
+    /// The interface's counters.
     ///
     /// # Errors
     ///
-    /// [`DataplaneError::Map`] where nothing was ever attached to the interface.
+    /// [`DataplaneError::Map`] when the kernel refuses.
     pub fn counters(&self, ifindex: u32) -> Result<InterfaceCounters, DataplaneError> {
-        let per_cpu = self
-            .counters
-            .get(&ifindex, 0)
-            .map_err(DataplaneError::map("COUNTERS"))?;
-        let mut total = InterfaceCounters::default();
-        for counts in per_cpu.iter() {
-            total.add(&InterfaceCounters { counts: *counts });
+        let mut total = self.tables.counters(ifindex);
+        if let Some(kernel) = &self.kernel
+            && let Some(counts) = kernel.counters(ifindex)?
+        {
+            total.add(&counts);
         }
         Ok(total)
     }
 
-    /// Makes the kernel count for the interface, from zero if it has not done so before.
+    /// Makes everything count for the interface, from zero if it has not done so before.
     ///
     /// # Errors
     ///
     /// [`DataplaneError::Map`] when the kernel refuses the entry.
     pub fn count_interface(&mut self, ifindex: u32) -> Result<(), DataplaneError> {
-        if self.counters.get(&ifindex, 0).is_ok() {
-            return Ok(());
+        self.tables.count_interface(ifindex);
+        match &mut self.kernel {
+            Some(kernel) => kernel.count_interface(ifindex),
+            None => Ok(()),
         }
-        let cpus = aya::util::nr_cpus().map_err(|(_, error)| DataplaneError::Mmap(error))?;
-        let zero = PerCpuValues::try_from(vec![[0; Counter::COUNT]; cpus])
-            .map_err(DataplaneError::Mmap)?;
-        self.counters
-            .insert(ifindex, zero, 0)
-            .map_err(DataplaneError::map("COUNTERS"))
     }
 
     /// The XDP program itself, for `BPF_PROG_TEST_RUN`.
     ///
     /// # Errors
     ///
-    /// [`DataplaneError::Missing`] when the object has none.
-    pub fn program(&mut self) -> Result<&mut Xdp, DataplaneError> {
-        xdp(&mut self.ebpf)
+    /// [`DataplaneError`] when there is none, or the kernel refuses it.
+    pub fn xdp_program(&mut self) -> Result<&mut Xdp, DataplaneError> {
+        self.loaded()?.xdp()
+    }
+
+    /// The TC program itself, for `BPF_PROG_TEST_RUN`.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError`] when there is none, or the kernel refuses it.
+    pub fn tc_program(&mut self) -> Result<&mut SchedClassifier, DataplaneError> {
+        self.loaded()?.tc()
+    }
+
+    fn loaded(&mut self) -> Result<&mut Kernel, DataplaneError> {
+        self.kernel
+            .as_mut()
+            .ok_or(DataplaneError::Missing("kernel program: user space only"))
     }
 }
 
-fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, DataplaneError> {
-    let program = ebpf
-        .program_mut(XDP_PROGRAM)
-        .ok_or(DataplaneError::Missing(XDP_PROGRAM))?;
-    Ok(program.try_into()?)
+/// The place for pins, if there is a program to pin, and what is pinned there already.
+fn open_pins(bpffs: &Path, namespace: &str, needed: bool) -> (Option<Pins>, Vec<Pin>) {
+    let opened = needed.then(|| Pins::open(bpffs, namespace));
+    if let Some(Err(reason)) = &opened {
+        tracing::info!("programs are attached by netlink, not pinned: {reason}");
+    }
+    let found = Pins::existing(bpffs, namespace);
+    let found = found.iter().flat_map(Pins::all).collect();
+    (opened.and_then(Result::ok), found)
 }
 
-fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, DataplaneError> {
-    ebpf.take_map(name).ok_or(DataplaneError::Missing(name))
+impl Routed {
+    const fn vrid_key(&self) -> VridKey {
+        VridKey::v4(self.place.ifindex, self.place.vlan, self.vrid)
+    }
+
+    fn vip_keys(&self) -> impl Iterator<Item = VipKey> {
+        let Place { ifindex, vlan } = self.place;
+        self.vips
+            .iter()
+            .map(move |vip| VipKey::new(ifindex, vlan, vip.octets()))
+    }
 }

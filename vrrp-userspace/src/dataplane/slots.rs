@@ -1,10 +1,10 @@
 //! The `MASTER_SEEN` array, mapped into this process: reading what the kernel heard and storing a
-//! lease are plain memory accesses.
+//! lease are plain memory accesses. Without a kernel program the slots are this process's own.
 
 use std::{num::NonZeroUsize, os::fd::AsFd as _, ptr::NonNull, sync::Arc};
 
 use aya::maps::MapData;
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 use vrrp_common::slot::Slot;
 
 use super::DataplaneError;
@@ -45,12 +45,23 @@ impl SlotTable {
             )
         }
         .map_err(|errno| DataplaneError::Mmap(errno.into()))?;
-        Ok(Self {
-            mapping: Arc::new(Mapping {
-                start: start.cast(),
-                len,
-            }),
-        })
+        Ok(Self::new(start.cast(), len))
+    }
+
+    /// Slots that no kernel program shares.
+    pub(super) fn own(len: usize) -> Result<Self, DataplaneError> {
+        let bytes = NonZeroUsize::new(len * size_of::<Slot>()).ok_or(DataplaneError::Full(len))?;
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a fresh mapping of zeroes, which is what empty slots are.
+        let start = unsafe { mmap_anonymous(None, bytes, protection, MapFlags::MAP_PRIVATE) }
+            .map_err(|errno| DataplaneError::Mmap(errno.into()))?;
+        Ok(Self::new(start.cast(), len))
+    }
+
+    fn new(start: NonNull<Slot>, len: usize) -> Self {
+        Self {
+            mapping: Arc::new(Mapping { start, len }),
+        }
     }
 
     /// Number of slots.
@@ -79,7 +90,7 @@ impl SlotTable {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: mapped in `SlotTable::map` with this length, and no reference outlives `self`.
+        // SAFETY: mapped in `SlotTable::map` or `own` with this length, and no reference outlives `self`.
         // A failure could only leak the mapping.
         let _ = unsafe { munmap(self.start.cast(), self.len * size_of::<Slot>()) };
     }

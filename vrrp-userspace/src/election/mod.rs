@@ -26,10 +26,20 @@ pub struct RouterId(pub u32);
 pub struct Home {
     /// Interface index; 0 while the interface does not exist.
     pub ifindex: u32,
+    /// Counts how often the interface with that index was made anew.
+    pub generation: u32,
     /// MAC of the interface.
     pub mac: [u8; 6],
     /// Source of adverts: the interface's primary address.
     pub source: Option<Ipv4Addr>,
+}
+
+impl Home {
+    /// Whether this is the same interface, whatever its addresses.
+    #[must_use]
+    pub const fn is_on(&self, other: &Self) -> bool {
+        self.ifindex == other.ifindex && self.generation == other.generation
+    }
 }
 
 /// Everything the election thread needs of a virtual router.
@@ -76,6 +86,8 @@ pub enum Command {
         /// How many the kernel refused.
         refused: u32,
     },
+    /// Answers when everything asked for before has been done, addresses included.
+    Idle(oneshot::Sender<()>),
     /// Reports every virtual router.
     Snapshot(oneshot::Sender<Vec<RouterSnapshot>>),
     /// Somebody removed an address of a MASTER: put it back.
@@ -139,7 +151,7 @@ pub struct Transition {
     pub at_ns: u64,
     /// Effective priority at that moment.
     pub priority: u8,
-    /// The last advert that held us down, or beat us.
+    /// The last advert that held us down, beat us, or no longer holds us down.
     pub master: Facts,
 }
 
@@ -213,6 +225,14 @@ impl ElectionHandle {
         let (sender, receiver) = oneshot::channel();
         self.send(Command::Snapshot(sender));
         receiver.await.unwrap_or_default()
+    }
+
+    /// Waits until everything asked for before has been done, addresses included.
+    pub async fn idle(&self) {
+        let (sender, receiver) = oneshot::channel();
+        self.send(Command::Idle(sender));
+        // An error means that the thread has ended.
+        let _ = receiver.await;
     }
 
     /// Resigns everywhere and waits until the addresses are gone.

@@ -70,6 +70,16 @@ struct Frames {
 /// Looks at the slot again at most this often in a row; the next deadline looks anyway.
 const MAX_LOOKS: usize = 4;
 
+/// Whose advert led to a transition. A master that fell below us goes on being heard, but its adverts
+/// hold us down no longer: then it is the one that is news, not what it said before.
+fn concerned(cause: Cause, heard: &Heard) -> Facts {
+    if cause == Cause::MasterTimeout && heard.other_ns > heard.seen_ns {
+        heard.other
+    } else {
+        heard.master
+    }
+}
+
 impl Router {
     pub(super) fn new(spec: RouterSpec, tools: &Tools) -> Self {
         let source = spec
@@ -298,7 +308,7 @@ impl Router {
             cause,
             at_ns: self.since_ns,
             priority: self.election.standing().priority,
-            master: slot.heard().master,
+            master: concerned(cause, &slot.heard()),
         };
         tools.notify(Notice::Entered(transition));
     }

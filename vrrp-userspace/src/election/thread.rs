@@ -12,7 +12,10 @@ use aya::maps::{MapData, RingBuf};
 use tokio::{
     io::unix::AsyncFd,
     runtime,
-    sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
+    sync::{
+        mpsc::{self, UnboundedReceiver, UnboundedSender},
+        oneshot,
+    },
 };
 use vrrp_common::{contract::Doorbell, election::Event};
 
@@ -22,7 +25,7 @@ use super::{
 };
 use crate::{
     clock::{self, Alarm},
-    dataplane::SlotTable,
+    dataplane::{Heartbeat, News, SlotTable},
     net::{AddressJob, AddressWorker, Change, PacketSocket},
 };
 
@@ -30,8 +33,10 @@ use crate::{
 pub struct Parts {
     /// The slots.
     pub slots: SlotTable,
-    /// The doorbell.
-    pub news: RingBuf<MapData>,
+    /// The doorbells.
+    pub news: News,
+    /// The sign of life.
+    pub heartbeat: Heartbeat,
     /// The sending end of every interface.
     pub socket: PacketSocket,
     /// The address worker.
@@ -56,12 +61,12 @@ pub fn start(parts: Parts) -> io::Result<ElectionHandle> {
         mailbox: handle.clone(),
     };
     let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
-    let news = parts.news;
+    let (news, heartbeat) = (parts.news, parts.heartbeat);
     thread::Builder::new()
         .name("xvrrp-election".to_owned())
         .spawn(move || {
             runtime.block_on(async move {
-                if let Err(error) = run(tools, news, inbox).await {
+                if let Err(error) = run(tools, news, heartbeat, inbox).await {
                     // Without its timer the daemon is no router: the lease ends by itself, and the
                     // service manager starts a new one.
                     tracing::error!("the election thread failed: {error}; giving up");
@@ -80,9 +85,32 @@ impl AsRawFd for Ring {
     }
 }
 
+fn register(ring: RingBuf<MapData>) -> io::Result<AsyncFd<Ring>> {
+    // SAFETY: the ring owns its descriptor for as long as the registration lives.
+    unsafe { AsyncFd::register(Ring(ring)) }.map_err(io::Error::from)
+}
+
+/// Waits for the kernel's doorbell and says which slots it rang for. Without kernel programs it
+/// never rings.
+async fn rung(ring: &mut Option<AsyncFd<Ring>>) -> io::Result<BTreeSet<u32>> {
+    let Some(ring) = ring else {
+        return std::future::pending().await;
+    };
+    let mut ready = ring.readable_mut().await?;
+    let mut slots = BTreeSet::new();
+    while let Some(event) = ready.get_inner_mut().0.next() {
+        if let Ok(doorbell) = bytemuck::try_pod_read_unaligned::<Doorbell>(&event) {
+            slots.insert(doorbell.slot);
+        }
+    }
+    ready.clear_ready();
+    Ok(slots)
+}
+
 async fn run(
     tools: Tools,
-    news: RingBuf<MapData>,
+    news: News,
+    mut heartbeat: Heartbeat,
     mut inbox: UnboundedReceiver<Command>,
 ) -> io::Result<()> {
     let mut routers = Routers {
@@ -93,25 +121,20 @@ async fn run(
         removed_from: BTreeSet::new(),
     };
     let mut alarm = Alarm::new()?;
-    // SAFETY: the ring owns its descriptor for as long as the registration lives.
-    let mut ring = unsafe { AsyncFd::register(Ring(news)) }.map_err(io::Error::from)?;
+    let News { ring, mut bell } = news;
+    let mut ring = ring.map(register).transpose()?;
     loop {
-        alarm.set(routers.next_deadline())?;
+        let deadline = routers.next_deadline();
+        alarm.set(deadline)?;
+        heartbeat
+            .beat(deadline.unwrap_or_else(clock::now_ns))
+            .map_err(io::Error::other)?;
         tokio::select! {
             biased;
-            ready = ring.readable_mut() => {
-                let mut ready = ready?;
-                let mut slots = BTreeSet::new();
-                while let Some(event) = ready.get_inner_mut().0.next() {
-                    if let Ok(doorbell) = bytemuck::try_pod_read_unaligned::<Doorbell>(&event) {
-                        slots.insert(doorbell.slot);
-                    }
-                }
-                ready.clear_ready();
-                for slot in slots {
-                    routers.rang(slot);
-                }
-            }
+            slots = rung(&mut ring) => for slot in slots? {
+                routers.rang(slot);
+            },
+            Some(slot) = bell.recv() => routers.rang(slot),
             due = alarm.rang() => due?,
             command = inbox.recv() => match command {
                 Some(command) => routers.obey(command),
@@ -227,18 +250,24 @@ impl Routers {
                 for id in self.by_id.keys().copied().collect::<Vec<_>>() {
                     self.retire(id);
                 }
-                // The worker does its jobs in order: when this empty one is done, all are.
-                self.tools.addresses.submit(AddressJob {
-                    ifindex: 0,
-                    change: Change::Remove,
-                    addresses: Arc::new([]),
-                    keep_own: false,
-                    done: Box::new(move |_| {
-                        let _ = reply.send(());
-                    }),
-                });
+                self.answer_when_idle(reply);
             }
+            Command::Idle(reply) => self.answer_when_idle(reply),
         }
+    }
+
+    /// The address worker does its jobs in order: when an empty one is done, all are.
+    fn answer_when_idle(&self, reply: oneshot::Sender<()>) {
+        self.tools.addresses.submit(AddressJob {
+            ifindex: 0,
+            change: Change::Remove,
+            addresses: Arc::new([]),
+            keep_own: false,
+            done: Box::new(move |_| {
+                // Whoever asked may have gone.
+                let _ = reply.send(());
+            }),
+        });
     }
 
     fn retire(&mut self, id: RouterId) {

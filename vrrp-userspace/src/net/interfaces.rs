@@ -10,7 +10,7 @@ use netlink_packet_route::{
     address::{AddressAttribute, AddressMessage, AddressScope},
     link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
 };
-use rtnetlink::{Handle, MulticastGroup, new_multicast_connection};
+use rtnetlink::{Handle, MulticastGroup, new_connection, new_multicast_connection};
 use tokio::sync::watch;
 
 /// A network interface.
@@ -18,12 +18,16 @@ use tokio::sync::watch;
 pub struct Interface {
     /// Interface index; changes when the interface is made anew.
     pub index: u32,
+    /// Counts how often the interface with this index was made anew: an index may be given again.
+    pub generation: u32,
     /// Name.
     pub name: String,
     /// Ethernet address; zero where the device has none.
     pub mac: [u8; 6],
     /// Kind as `ip -d link` shows it (`veth`, `vlan`, `bridge`, …); empty for hardware.
     pub kind: String,
+    /// The interface that this one is on top of, such as the parent of a VLAN device.
+    pub parent: Option<u32>,
     /// Whether it is up and has a carrier.
     pub running: bool,
     /// Largest IP packet in bytes.
@@ -47,6 +51,8 @@ pub struct InterfaceAddress {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InterfaceTable {
     by_index: BTreeMap<u32, Interface>,
+    /// How many interfaces with an index have gone.
+    gone: BTreeMap<u32, u32>,
 }
 
 impl InterfaceTable {
@@ -64,6 +70,18 @@ impl InterfaceTable {
         self.by_index.get(&index)
     }
 
+    /// Every interface.
+    pub fn iter(&self) -> impl Iterator<Item = &Interface> {
+        self.by_index.values()
+    }
+
+    /// A VLAN device on top of this interface.
+    #[must_use]
+    pub fn vlan_child(&self, index: u32) -> Option<&Interface> {
+        self.iter()
+            .find(|interface| interface.kind == "vlan" && interface.parent == Some(index))
+    }
+
     /// The names there are, for messages.
     #[must_use]
     pub fn names(&self) -> String {
@@ -75,6 +93,14 @@ impl InterfaceTable {
         names.join(", ")
     }
 
+    /// A table that was read anew knows nothing of what has gone.
+    fn keep_generations_of(&mut self, before: &Self) {
+        self.gone.clone_from(&before.gone);
+        for (index, interface) in &mut self.by_index {
+            interface.generation = self.gone.get(index).copied().unwrap_or_default();
+        }
+    }
+
     fn apply(&mut self, message: &RouteNetlinkMessage) {
         match message {
             RouteNetlinkMessage::NewLink(link) => self.apply_link(link),
@@ -83,6 +109,7 @@ impl InterfaceTable {
                 if link.header.interface_family == AddressFamily::Unspec =>
             {
                 self.by_index.remove(&link.header.index);
+                *self.gone.entry(link.header.index).or_default() += 1;
             }
             RouteNetlinkMessage::NewAddress(address) => self.apply_address(address, true),
             RouteNetlinkMessage::DelAddress(address) => self.apply_address(address, false),
@@ -94,8 +121,11 @@ impl InterfaceTable {
         if link.header.interface_family != AddressFamily::Unspec {
             return;
         }
-        let interface = self.by_index.entry(link.header.index).or_default();
-        interface.index = link.header.index;
+        let index = link.header.index;
+        let generation = self.gone.get(&index).copied().unwrap_or_default();
+        let interface = self.by_index.entry(index).or_default();
+        interface.index = index;
+        interface.generation = generation;
         interface.running = link
             .header
             .flags
@@ -107,6 +137,7 @@ impl InterfaceTable {
                     interface.mac = mac.as_slice().try_into().unwrap_or_default();
                 }
                 LinkAttribute::Mtu(mtu) => interface.mtu = *mtu,
+                LinkAttribute::Link(parent) => interface.parent = Some(*parent),
                 LinkAttribute::LinkInfo(infos) => {
                     for info in infos {
                         if let LinkInfo::Kind(kind) = info {
@@ -190,7 +221,8 @@ pub async fn watch() -> Result<watch::Receiver<InterfaceTable>> {
                     });
                 }
                 NetlinkPayload::Overrun(_) => match dump(&handle).await {
-                    Ok(table) => {
+                    Ok(mut table) => {
+                        table.keep_generations_of(&sender.borrow());
                         tracing::warn!("netlink lost events; interfaces were read anew");
                         sender.send_replace(table);
                     }
@@ -203,6 +235,19 @@ pub async fn watch() -> Result<watch::Receiver<InterfaceTable>> {
         }
     });
     Ok(receiver)
+}
+
+/// Reads every interface once.
+///
+/// # Errors
+///
+/// When netlink cannot be opened or read.
+pub async fn read() -> Result<InterfaceTable> {
+    let (connection, handle, _) = new_connection().context("open a netlink socket")?;
+    let connection = tokio::spawn(connection);
+    let table = dump(&handle).await;
+    connection.abort();
+    table
 }
 
 async fn dump(handle: &Handle) -> Result<InterfaceTable> {

@@ -1,12 +1,16 @@
 //! The network as the daemon touches it: interfaces watched, addresses moved, frames sent.
 
 mod addresses;
+mod features;
 mod interfaces;
 mod membership;
 mod packet;
+mod request;
 
 pub use addresses::{AddressJob, AddressWorker, Change, Refused, Scope, VirtualAddress};
-pub use interfaces::{Interface, InterfaceAddress, InterfaceTable, watch};
-pub use membership::Membership;
-pub(crate) use packet::{LINK_ADDRESS_LEN, link_address};
+pub use features::strips_vlan_tags;
+pub use interfaces::{Interface, InterfaceAddress, InterfaceTable, read, watch};
+pub use membership::{Group, Membership};
+pub(crate) use packet::{PacketAuxiliaryData, PacketIgnoreOutgoing, packet_address};
 pub use packet::{PacketSocket, SendFailure};
+pub use request::{Refusal, request};

@@ -1,11 +1,13 @@
-//! Whole Ethernet frames through one `AF_PACKET` socket. Its protocol is 0: it receives nothing.
+//! Whole Ethernet frames through `AF_PACKET` sockets: one to send with, whose protocol is 0 so that
+//! it receives nothing, and the options that receiving ones take.
 
 use std::{
     io, mem,
     os::fd::{AsRawFd as _, RawFd},
 };
 
-use socket2::{Domain, Socket, Type};
+use nix::{setsockopt_impl, sockopt_impl};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 /// The sending end of every interface.
 pub struct PacketSocket {
@@ -97,14 +99,64 @@ fn send_batch(fd: RawFd, frames: &[(u32, &[u8])]) -> io::Result<usize> {
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
+sockopt_impl!(
+    /// Hands over what the kernel took out of the frame, VLAN tags among it (`PACKET_AUXDATA`).
+    PacketAuxiliaryData,
+    SetOnly,
+    libc::SOL_PACKET,
+    libc::PACKET_AUXDATA,
+    bool
+);
+
+/// `PACKET_IGNORE_OUTGOING` of `linux/if_packet.h`.
+const IGNORE_OUTGOING: libc::c_int = 23;
+
+sockopt_impl!(
+    /// Leaves out what this machine sends.
+    PacketIgnoreOutgoing,
+    SetOnly,
+    libc::SOL_PACKET,
+    IGNORE_OUTGOING,
+    bool
+);
+
+sockopt_impl!(
+    /// Sets a filter of the device for as long as the socket lives (`PACKET_ADD_MEMBERSHIP`).
+    PacketAddMembership,
+    SetOnly,
+    libc::SOL_PACKET,
+    libc::PACKET_ADD_MEMBERSHIP,
+    libc::packet_mreq
+);
+
 /// Length of a `sockaddr_ll`.
-pub(crate) const LINK_ADDRESS_LEN: libc::socklen_t = 20;
+const LINK_ADDRESS_LEN: libc::socklen_t = 20;
 
 const _: () = assert!(size_of::<libc::sockaddr_ll>() == LINK_ADDRESS_LEN as usize);
 
+/// The address that binds a packet socket to an interface and a protocol (host order).
+///
+/// # Errors
+///
+/// Never in practice: the address fits.
+pub(crate) fn packet_address(ifindex: u32, protocol: u16) -> io::Result<SockAddr> {
+    // SAFETY: the closure writes a whole sockaddr_ll, which is smaller than the storage, and its
+    // length.
+    let ((), address) = unsafe {
+        SockAddr::try_init(|storage, length| {
+            storage
+                .cast::<libc::sockaddr_ll>()
+                .write(link_address(ifindex, protocol));
+            *length = LINK_ADDRESS_LEN;
+            Ok(())
+        })
+    }?;
+    Ok(address)
+}
+
 /// The address of an interface, for a packet socket of this protocol (host order; 0 receives
 /// nothing).
-pub(crate) fn link_address(ifindex: u32, protocol: u16) -> libc::sockaddr_ll {
+fn link_address(ifindex: u32, protocol: u16) -> libc::sockaddr_ll {
     libc::sockaddr_ll {
         sll_family: libc::sa_family_t::try_from(libc::AF_PACKET).unwrap_or_default(),
         sll_protocol: protocol.to_be(),

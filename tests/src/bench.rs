@@ -1,0 +1,198 @@
+//! The kernel programs on a bench: loaded, with one virtual router, and fed frame by frame through
+//! `BPF_PROG_TEST_RUN`.
+
+use std::net::Ipv4Addr;
+
+use aya::programs::{TestRun as _, TestRunOptions};
+use vrrp_common::{
+    contract::InterfaceCounters,
+    slot::{Heard, Slot, Standing},
+    vrrp::Source,
+};
+use vrrp_userspace::{
+    clock,
+    dataplane::{Dataplane, Heartbeat, ModeRequest, Place, Plan},
+};
+
+use crate::frames::AdvertSpec;
+
+/// `BPF_PROG_TEST_RUN` presents frames as arriving on the loopback interface.
+pub const IFINDEX: u32 = 1;
+/// Our MAC.
+pub const OUR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 5];
+/// The other router's MAC.
+pub const PEER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 9];
+/// Our address.
+pub const OUR_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
+/// The other router's address.
+pub const PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 9);
+/// The virtual address.
+pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
+/// Virtual Router Identifier.
+pub const VRID: u8 = 7;
+
+/// What a program does with a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Let through.
+    Pass,
+    /// Consumed.
+    Drop,
+    /// Sent back, rewritten.
+    Transmit,
+}
+
+/// An entry point of the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// XDP.
+    Xdp,
+    /// TC ingress.
+    Tc,
+}
+
+impl Entry {
+    /// Every entry point.
+    pub const BOTH: [Self; 2] = [Self::Xdp, Self::Tc];
+
+    /// `XDP_*`, and `TC_ACT_UNSPEC`, `TC_ACT_SHOT`, `TC_ACT_REDIRECT`.
+    fn verdict(self, number: u32) -> Verdict {
+        match (self, number.cast_signed()) {
+            (Self::Xdp, 2) | (Self::Tc, -1) => Verdict::Pass,
+            (Self::Xdp, 1) | (Self::Tc, 2) => Verdict::Drop,
+            (Self::Xdp, 3) | (Self::Tc, 7) => Verdict::Transmit,
+            (entry, number) => panic!("{entry:?} returned {number}"),
+        }
+    }
+}
+
+/// The loaded programs with one virtual router.
+pub struct Bench {
+    entry: Entry,
+    dataplane: Dataplane,
+    slot: u32,
+    heartbeat: Heartbeat,
+}
+
+fn place(vlan: u16) -> Place {
+    Place {
+        ifindex: IFINDEX,
+        vlan,
+    }
+}
+
+impl Bench {
+    /// A program that a live daemon attends to.
+    pub fn new(entry: Entry) -> Self {
+        Self::on_vlan(entry, 0)
+    }
+
+    /// The same, for a virtual router on a VLAN.
+    pub fn on_vlan(entry: Entry, vlan: u16) -> Self {
+        let mut bench = Self::unattended(entry, vlan);
+        bench.heartbeat.beat(clock::now_ns()).expect("a heartbeat");
+        bench
+    }
+
+    /// A program whose daemon is dead.
+    pub fn unattended(entry: Entry, vlan: u16) -> Self {
+        let plan = Plan {
+            routers: 2,
+            addresses: 2,
+            request: ModeRequest::Generic,
+            pins: None,
+        };
+        let mut dataplane = Dataplane::load(&plan).expect("load the object; the tests run as root");
+        let slot = dataplane.take_slot().expect("a slot");
+        let heartbeat = dataplane.take_heartbeat().expect("the heartbeat");
+        let mut bench = Self {
+            entry,
+            dataplane,
+            slot,
+            heartbeat,
+        };
+        bench.publish(100, 100, 1);
+        bench
+            .dataplane
+            .route(slot, place(vlan), VRID, &[VIP])
+            .expect("route");
+        bench.dataplane.count_interface(IFINDEX).expect("counters");
+        bench
+    }
+
+    /// Says who we are.
+    pub fn publish(&mut self, floor: u8, priority: u8, epoch: u64) {
+        let source = Source::v4(OUR_ADDRESS.octets());
+        self.with_slot(|slot| {
+            slot.publish(&Standing {
+                mac: OUR_MAC,
+                floor,
+                priority,
+                source,
+                epoch,
+            });
+        });
+    }
+
+    /// Does something with the slot.
+    pub fn with_slot<R>(&self, act: impl FnOnce(&Slot) -> R) -> R {
+        act(self.dataplane.slots().get(self.slot).expect("the slot"))
+    }
+
+    /// Grants a lease until so many seconds from now.
+    pub fn lease(&self, seconds_from_now: i64) {
+        let now = clock::now_ns();
+        let at = now.saturating_add_signed(seconds_from_now * 1_000_000_000);
+        self.with_slot(|slot| slot.store_lease(at));
+    }
+
+    /// What the program recorded.
+    pub fn heard(&self) -> Heard {
+        self.with_slot(Slot::heard)
+    }
+
+    /// What the program counted.
+    pub fn counters(&self) -> InterfaceCounters {
+        self.dataplane.counters(IFINDEX).expect("counters")
+    }
+
+    /// Runs the program on a frame: what it did, and the frame afterwards.
+    pub fn run(&mut self, frame: &[u8]) -> (Verdict, Vec<u8>) {
+        let mut out = vec![0; 2048];
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            ..TestRunOptions::default()
+        };
+        let result = match self.entry {
+            Entry::Xdp => self.dataplane.xdp_program().expect("XDP").test_run(options),
+            Entry::Tc => self.dataplane.tc_program().expect("TC").test_run(options),
+        }
+        .expect("test run");
+        out.truncate(result.data_size_out as usize);
+        (self.entry.verdict(result.return_value), out)
+    }
+
+    /// How many instructions the verifier walked through.
+    pub fn verified_instructions(&mut self) -> u32 {
+        let info = match self.entry {
+            Entry::Xdp => self.dataplane.xdp_program().expect("XDP").info(),
+            Entry::Tc => self.dataplane.tc_program().expect("TC").info(),
+        };
+        let info = info.expect("its info");
+        info.verified_instruction_count().expect("a count")
+    }
+}
+
+/// A valid advert of the other router.
+pub fn advert(priority: u8) -> AdvertSpec {
+    AdvertSpec::new(PEER_MAC, PEER, VRID, priority, VIP)
+}
+
+/// The frame with an 802.1Q tag in it.
+pub fn tagged(frame: &[u8], vlan: u16) -> Vec<u8> {
+    let [high, low] = vlan.to_be_bytes();
+    let mut frame = frame.to_vec();
+    frame.splice(12..12, [0x81, 0x00, 0x60 | high, low]);
+    frame
+}

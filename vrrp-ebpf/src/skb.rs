@@ -1,0 +1,109 @@
+//! Packet memory of a TC program as a [`Frame`]. Part of a socket buffer may be elsewhere than in
+//! the linear bytes a program can reach directly; helpers find it.
+
+use core::{ffi::c_void, mem::MaybeUninit};
+
+use aya_ebpf::{
+    bindings::__sk_buff,
+    helpers::generated::{bpf_skb_load_bytes, bpf_skb_store_bytes},
+    programs::TcContext,
+};
+use vrrp_common::{
+    frame::{Frame, FrameMut, Wire},
+    link::Tag,
+};
+
+use crate::maps;
+
+/// One received frame.
+pub struct SkbFrame<'a> {
+    ctx: &'a TcContext,
+}
+
+impl<'a> SkbFrame<'a> {
+    #[inline(always)]
+    pub fn new(ctx: &'a TcContext) -> Self {
+        Self { ctx }
+    }
+
+    /// Index of the interface the frame arrived on.
+    #[inline(always)]
+    pub fn ifindex(&self) -> u32 {
+        // SAFETY: the kernel passes a valid context.
+        unsafe { (*self.skb()).ifindex }
+    }
+
+    /// The tag that hardware or kernel took out of the frame.
+    #[inline(always)]
+    pub fn tag(&self) -> Option<Tag> {
+        // SAFETY: as above.
+        let (present, protocol, tci) = unsafe {
+            let skb = self.skb();
+            ((*skb).vlan_present, (*skb).vlan_proto, (*skb).vlan_tci)
+        };
+        (present != 0).then_some(Tag {
+            protocol: u16::from_be(protocol as u16),
+            tci: tci as u16,
+        })
+    }
+
+    #[inline(always)]
+    fn skb(&self) -> *mut __sk_buff {
+        self.ctx.skb.skb
+    }
+}
+
+impl Frame for SkbFrame<'_> {
+    #[inline(always)]
+    fn load<T: Wire>(&self, offset: usize) -> Option<T> {
+        let start = self.ctx.data() + offset;
+        if start + size_of::<T>() <= self.ctx.data_end() {
+            // SAFETY: the bounds were checked just above, and `Wire` allows every bit pattern.
+            return Some(unsafe { (start as *const T).read_unaligned() });
+        }
+        let mut value = MaybeUninit::<T>::uninit();
+        let target = value.as_mut_ptr().cast::<c_void>();
+        // SAFETY: the helper writes all of the value, or says that it could not.
+        unsafe {
+            (bpf_skb_load_bytes(
+                self.skb().cast(),
+                offset as u32,
+                target,
+                size_of::<T>() as u32,
+            ) == 0)
+                .then(|| value.assume_init())
+        }
+    }
+
+    #[inline(always)]
+    fn length(&self) -> usize {
+        // SAFETY: the kernel passes a valid context.
+        unsafe { (*self.skb()).len as usize }
+    }
+
+    #[inline(always)]
+    fn sum(&self, offset: usize, len: usize) -> Option<u16> {
+        maps::sum_copied(len, |scratch: *mut c_void, len| {
+            // SAFETY: the scratch is longer than `len`.
+            unsafe { bpf_skb_load_bytes(self.skb().cast(), offset as u32, scratch, len) == 0 }
+        })
+    }
+}
+
+impl FrameMut for SkbFrame<'_> {
+    #[inline(always)]
+    fn store<T: Wire>(&self, offset: usize, value: T) -> bool {
+        // The helper also makes a shared buffer our own before it writes: a broadcast may be on its
+        // way to others.
+        // SAFETY: the helper reads the value and checks the bounds of the frame.
+        unsafe {
+            bpf_skb_store_bytes(
+                self.skb(),
+                offset as u32,
+                (&raw const value).cast::<c_void>(),
+                size_of::<T>() as u32,
+                0,
+            ) == 0
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Leaving nothing behind: the record of what may be left, and the end in order.
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use tokio::time;
+
+use super::{Daemon, STOP_PATIENCE, service_manager};
+use crate::{
+    net::{self, InterfaceTable},
+    notify::Announced,
+    remains::Record,
+};
+
+impl Daemon {
+    /// Takes off what the daemon before has left, while its program still keeps the kernel from
+    /// answering for it, and writes down what may be left by us.
+    pub(super) async fn write_record(&self, table: &InterfaceTable) -> Result<()> {
+        let directory = self.claim.directory();
+        match Record::load(directory) {
+            Ok(before) => {
+                for outcome in before.unwrap_or_default().take_off(table) {
+                    match outcome {
+                        Ok(done) => tracing::info!("left by the daemon before: {done}"),
+                        Err(error) => tracing::error!("left by the daemon before: {error}"),
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(
+                "{error:#}; look for addresses that the daemon before has left with `ip address`"
+            ),
+        }
+        // What is there now is the machine's own.
+        let table = net::read().await?;
+        let placed = self.supervised.values();
+        let record = Record::of(placed.flat_map(|supervised| supervised.placed(&table)));
+        record
+            .store(directory)
+            .with_context(|| format!("write down the addresses in {}", directory.display()))
+    }
+
+    /// Resigns, takes the addresses off, then the programs, and tells the scripts.
+    pub(super) async fn stop(&mut self) -> Result<()> {
+        tracing::info!("stopping: resigning and removing the virtual addresses");
+        service_manager::stopping();
+        let resigned = time::timeout(STOP_PATIENCE, self.election.stop()).await;
+        let freed = match resigned {
+            Ok(()) => self.make_sure_of_the_end().await,
+            Err(_) => Err(anyhow!("the kernel did not take the addresses off in time")),
+        };
+        if freed.is_ok() {
+            self.dataplane.release();
+            Record::clear(self.claim.directory());
+        }
+        self.tell_the_scripts().await;
+        freed.context("the programs stay as a fence; `xvrrp cleanup` takes everything off")
+    }
+
+    /// Looks at the interfaces: an address that is still there would be the kernel's to answer for
+    /// once the programs are off.
+    async fn make_sure_of_the_end(&self) -> Result<()> {
+        let table = net::read().await?;
+        let record = Record::load(self.claim.directory())?.unwrap_or_default();
+        let stays: Vec<String> = record
+            .take_off(&table)
+            .into_iter()
+            .filter_map(Result::err)
+            .collect();
+        if !stays.is_empty() {
+            bail!("{}", stays.join("; "));
+        }
+        Ok(())
+    }
+
+    async fn tell_the_scripts(&self) {
+        let told = self.supervised.values().map(|supervised| {
+            let priority = supervised.instance.priority;
+            supervised
+                .notifier
+                .tell_and_wait(Announced::Stopped, priority)
+        });
+        if time::timeout(STOP_PATIENCE, futures::future::join_all(told))
+            .await
+            .is_err()
+        {
+            tracing::warn!("notify scripts still run; going on without them");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The world compared with what the instances want of it: interfaces found and lost, programs
+//! attached, faults weighed.
+
+use std::collections::BTreeMap;
+
+use vrrp_common::vrrp::PRIORITY_OWNER;
+
+use super::{Daemon, ports::Wanted, supervisor::VirtualAddresses};
+use crate::net::InterfaceTable;
+
+impl Daemon {
+    /// Compares every instance with the world and tells the election what changed.
+    pub(super) async fn review(&mut self) {
+        let table = self.interfaces.borrow_and_update().clone();
+        self.leave_interfaces(&table).await;
+        let vips = self.virtual_addresses();
+        for supervised in self.supervised.values_mut() {
+            supervised.follow_interface(&table, &mut self.dataplane, &vips);
+            supervised.announce_home(&table, &self.ports, &self.election);
+        }
+        let wanted = self.wanted_interfaces();
+        if self.ports.lacks(&wanted) {
+            // The slots say who we are then, and what was left on the interfaces is gone: a program
+            // that is attached now finds its maps filled and nothing to hide.
+            self.election.idle().await;
+        }
+        self.ports
+            .review(&wanted, &table, &mut self.dataplane)
+            .await;
+        for supervised in self.supervised.values_mut() {
+            supervised.weigh(&table, &self.ports, &self.scripts, &self.election);
+            supervised.reconcile(&table, &self.election);
+        }
+    }
+
+    /// Who has to leave an interface resigns and takes its addresses off before the fence goes. All
+    /// leave before any arrives: one may get the other's interface.
+    async fn leave_interfaces(&mut self, table: &InterfaceTable) {
+        let mut leaving = Vec::new();
+        for supervised in self.supervised.values_mut() {
+            if supervised.leaves_interface(table, &self.election) {
+                leaving.push(supervised.slot);
+            }
+        }
+        if leaving.is_empty() {
+            return;
+        }
+        self.election.idle().await;
+        for slot in leaving {
+            self.dataplane.unroute(slot);
+        }
+    }
+
+    /// The interfaces that carry instances.
+    fn wanted_interfaces(&self) -> BTreeMap<u32, Wanted> {
+        let homes = self.supervised.values().map(|supervised| supervised.home);
+        homes
+            .filter(|home| home.ifindex != 0)
+            .map(|home| {
+                let wanted = Wanted {
+                    generation: home.generation,
+                    source: home.source,
+                };
+                (home.ifindex, wanted)
+            })
+            .collect()
+    }
+
+    fn virtual_addresses(&self) -> VirtualAddresses {
+        let mut vips = VirtualAddresses::default();
+        for supervised in self.supervised.values() {
+            for entry in supervised.addresses() {
+                vips.all.insert(entry.address);
+                if supervised.instance.priority == PRIORITY_OWNER {
+                    vips.owned.insert(entry.address);
+                }
+            }
+        }
+        vips
+    }
+}

@@ -1,0 +1,181 @@
+//! The BPF object, loaded: its maps, and its programs, each of which is handed to the kernel when
+//! it is first needed. What an old kernel refuses is one rung of the ladder, not the end.
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{
+        Array, HashMap as BpfHashMap, Map, MapData, MapError, PerCpuHashMap, PerCpuValues, RingBuf,
+    },
+    programs::{SchedClassifier, Xdp},
+};
+use vrrp_common::contract::{
+    Counter, DEFAULT_INTERFACES, DEFAULT_VIPS, InterfaceCounters, VipKey, VridKey,
+};
+
+use super::{DataplaneError, SlotTable};
+
+/// The object built by `build.rs`, aligned as the ELF reader needs it.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/vrrp-ebpf.o"));
+
+/// The BPF object that is embedded, as other loaders and tools read it.
+#[must_use]
+pub fn object() -> &'static [u8] {
+    OBJECT
+}
+
+/// The XDP entry point. The kernel shows programs by this name.
+pub(super) const XDP_PROGRAM: &str = "xvrrp_xdp";
+/// The TC ingress entry point.
+pub(super) const TC_PROGRAM: &str = "xvrrp_tc";
+
+/// The loaded object. A program can be handed to the kernel only while every map it uses is open,
+/// those given away in [`Loaded`] too.
+pub(super) struct Kernel {
+    ebpf: Ebpf,
+    _slots: MapData,
+    vrids: BpfHashMap<MapData, [u8; 8], u32>,
+    vips: BpfHashMap<MapData, [u8; 12], u32>,
+    counters: PerCpuHashMap<MapData, u32, [u64; Counter::COUNT]>,
+}
+
+/// What comes with it for others.
+pub(super) struct Loaded {
+    pub(super) kernel: Kernel,
+    pub(super) slots: SlotTable,
+    pub(super) ring: RingBuf<MapData>,
+    pub(super) heartbeat: Array<MapData, u64>,
+}
+
+impl Kernel {
+    /// Loads the object with room for `routers` virtual routers with `addresses` addresses.
+    pub(super) fn load(routers: usize, addresses: usize) -> Result<Loaded, DataplaneError> {
+        let size = |count| u32::try_from(count).map_err(|_| DataplaneError::Full(count));
+        let entries = size(routers)?;
+        let mut loader = EbpfLoader::new();
+        loader
+            .map_max_entries("MASTER_SEEN", entries)
+            .map_max_entries("VRIDS", entries)
+            .map_max_entries("VIPS", size(addresses.max(DEFAULT_VIPS))?)
+            // Each virtual router may have an interface of its own, and that one may be made anew.
+            .map_max_entries("COUNTERS", size((2 * routers).max(DEFAULT_INTERFACES))?);
+        let mut ebpf = loader.load(OBJECT)?;
+        let Map::Array(slots) = take(&mut ebpf, "MASTER_SEEN")? else {
+            return Err(DataplaneError::Missing("array MASTER_SEEN"));
+        };
+        Ok(Loaded {
+            slots: SlotTable::map(&slots, routers)?,
+            ring: typed(&mut ebpf, "NEWS")?,
+            heartbeat: typed(&mut ebpf, "HEARTBEAT")?,
+            kernel: Self {
+                vrids: typed(&mut ebpf, "VRIDS")?,
+                vips: typed(&mut ebpf, "VIPS")?,
+                counters: typed(&mut ebpf, "COUNTERS")?,
+                _slots: slots,
+                ebpf,
+            },
+        })
+    }
+
+    /// The XDP program, in the kernel.
+    pub(super) fn xdp(&mut self) -> Result<&mut Xdp, DataplaneError> {
+        let program: &mut Xdp = self
+            .ebpf
+            .program_mut(XDP_PROGRAM)
+            .ok_or(DataplaneError::Missing(XDP_PROGRAM))?
+            .try_into()?;
+        if program.fd().is_err() {
+            program.load().map_err(DataplaneError::refused)?;
+        }
+        Ok(program)
+    }
+
+    /// The TC program, in the kernel.
+    pub(super) fn tc(&mut self) -> Result<&mut SchedClassifier, DataplaneError> {
+        let program: &mut SchedClassifier = self
+            .ebpf
+            .program_mut(TC_PROGRAM)
+            .ok_or(DataplaneError::Missing(TC_PROGRAM))?
+            .try_into()?;
+        if program.fd().is_err() {
+            program.load().map_err(DataplaneError::refused)?;
+        }
+        Ok(program)
+    }
+
+    pub(super) fn insert_vip(&mut self, key: VipKey, slot: u32) -> Result<(), DataplaneError> {
+        self.vips
+            .insert(bytemuck::cast::<_, [u8; 12]>(key), slot, 0)
+            .map_err(DataplaneError::map("VIPS"))
+    }
+
+    pub(super) fn insert_vrid(&mut self, key: VridKey, slot: u32) -> Result<(), DataplaneError> {
+        self.vrids
+            .insert(bytemuck::cast::<_, [u8; 8]>(key), slot, 0)
+            .map_err(DataplaneError::map("VRIDS"))
+    }
+
+    /// Removes what leads to the slot, and leaves what leads to another by now. Entries that are
+    /// gone already are no error; any other failure leaves an entry whose slot holds no lease and
+    /// answers nothing.
+    pub(super) fn remove(&mut self, vrid: VridKey, vips: impl Iterator<Item = VipKey>, slot: u32) {
+        let key: [u8; 8] = bytemuck::cast(vrid);
+        if self.vrids.get(&key, 0).ok() == Some(slot) {
+            let _ = self.vrids.remove(&key);
+        }
+        for vip in vips {
+            let key: [u8; 12] = bytemuck::cast(vip);
+            if self.vips.get(&key, 0).ok() == Some(slot) {
+                let _ = self.vips.remove(&key);
+            }
+        }
+    }
+
+    /// Makes room for the counters of another interface.
+    pub(super) fn forget_interface(&mut self, ifindex: u32) {
+        // Without an entry there is nothing to forget.
+        let _ = self.counters.remove(&ifindex);
+    }
+
+    /// The interface's counters, summed over the CPUs; `None` where it was never counted.
+    pub(super) fn counters(
+        &self,
+        ifindex: u32,
+    ) -> Result<Option<InterfaceCounters>, DataplaneError> {
+        let per_cpu = match self.counters.get(&ifindex, 0) {
+            Ok(values) => values,
+            Err(MapError::KeyNotFound) => return Ok(None),
+            Err(error) => return Err(DataplaneError::map("COUNTERS")(error)),
+        };
+        let mut total = InterfaceCounters::default();
+        for counts in per_cpu.iter() {
+            total.add(&InterfaceCounters { counts: *counts });
+        }
+        Ok(Some(total))
+    }
+
+    /// Makes the programs count for the interface, from zero if they have not done so before.
+    pub(super) fn count_interface(&mut self, ifindex: u32) -> Result<(), DataplaneError> {
+        if self.counters(ifindex)?.is_some() {
+            return Ok(());
+        }
+        let cpus = aya::util::nr_cpus().map_err(|(_, error)| DataplaneError::Cpus(error))?;
+        let zero = PerCpuValues::try_from(vec![[0; Counter::COUNT]; cpus])
+            .map_err(DataplaneError::Cpus)?;
+        self.counters
+            .insert(ifindex, zero, 0)
+            .map_err(DataplaneError::map("COUNTERS"))
+    }
+}
+
+fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, DataplaneError> {
+    ebpf.take_map(name).ok_or(DataplaneError::Missing(name))
+}
+
+fn typed<T: TryFrom<Map, Error = MapError>>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<T, DataplaneError> {
+    take(ebpf, name)?
+        .try_into()
+        .map_err(DataplaneError::map(name))
+}

@@ -1,0 +1,153 @@
+//! Taking off the programs that a daemon has left attached: after a crash, or native ones after a
+//! clean stop.
+
+use std::path::Path;
+
+use aya::programs::{TcAttachType, tc};
+
+use super::{
+    Mode,
+    kernel::{Kernel, Loaded, TC_PROGRAM},
+    pins::{Pin, Pins},
+    take_over::{detach, replace_xdp, unpin, update_pinned},
+    xdp_netlink::{self, Attached},
+};
+use crate::net::InterfaceTable;
+
+/// What to do with native XDP programs, whose detaching can take a NIC's link down for seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NativePrograms {
+    /// Take them off like every other.
+    Detach,
+    /// Leave them attached, with empty maps: everything passes.
+    KeepInert,
+}
+
+/// Programs of ours that are attached in this network namespace. TC filters that netlink holds are
+/// not among them: the kernel tells of those only when they are taken off.
+pub struct Remains {
+    pins: Vec<Pins>,
+    found: Vec<Remnant>,
+}
+
+struct Remnant {
+    interface: String,
+    ifindex: u32,
+    program: Program,
+}
+
+enum Program {
+    Pinned(Pin),
+    Netlink(Attached),
+}
+
+impl Remnant {
+    const fn mode(&self) -> Mode {
+        match &self.program {
+            Program::Pinned(pin) => pin.mode,
+            Program::Netlink(program) => program.mode,
+        }
+    }
+}
+
+impl Remains {
+    /// Looks for them.
+    ///
+    /// # Errors
+    ///
+    /// When an interface cannot be asked.
+    pub fn find(bpffs: &Path, namespace: &str, table: &InterfaceTable) -> Result<Self, String> {
+        let pins = Pins::existing(bpffs, namespace);
+        let mut found: Vec<Remnant> = pins
+            .iter()
+            .flat_map(Pins::all)
+            .map(|pin| Remnant {
+                interface: table.by_index(pin.ifindex).map_or_else(
+                    || format!("interface {}, which is gone", pin.ifindex),
+                    |interface| interface.name.clone(),
+                ),
+                ifindex: pin.ifindex,
+                program: Program::Pinned(pin),
+            })
+            .collect();
+        for interface in table.iter() {
+            let programs = xdp_netlink::attached(interface.index).map_err(|refusal| {
+                format!("ask for the programs on {}: {refusal}", interface.name)
+            })?;
+            for program in programs.into_iter().filter(Attached::is_ours) {
+                let is_pinned = found
+                    .iter()
+                    .any(|known| known.ifindex == interface.index && known.mode() == program.mode);
+                if !is_pinned {
+                    found.push(Remnant {
+                        interface: interface.name.clone(),
+                        ifindex: interface.index,
+                        program: Program::Netlink(program),
+                    });
+                }
+            }
+        }
+        Ok(Self { pins, found })
+    }
+
+    /// Whether a program is there that is not just a native one, which a clean stop leaves.
+    #[must_use]
+    pub fn show_a_crash(&self) -> bool {
+        self.found.iter().any(|found| found.mode() != Mode::Native)
+    }
+
+    /// Takes them off. Returns what was done, and what could not be, in words for the operator.
+    /// Nobody may serve the namespace meanwhile, and no virtual address may be left on it: without
+    /// the program the kernel answers for them.
+    #[must_use]
+    pub fn take_off(
+        self,
+        table: &InterfaceTable,
+        native: NativePrograms,
+    ) -> Vec<Result<String, String>> {
+        let mut report = Vec::new();
+        for remnant in &self.found {
+            let (name, mode) = (&remnant.interface, remnant.mode());
+            let keep = mode == Mode::Native && native == NativePrograms::KeepInert;
+            let (outcome, verb) = if keep {
+                (empty(remnant), "left attached, empty")
+            } else {
+                (take_off(remnant), "detached")
+            };
+            report.push(match outcome {
+                Ok(()) => Ok(format!("{name}: {mode} {verb}")),
+                Err(error) => Err(format!(
+                    "{name}: the {mode} program stays: {error} (is it pinned below another --bpffs?)"
+                )),
+            });
+        }
+        for interface in table.iter() {
+            let name = &interface.name;
+            // An error means that there is none.
+            if tc::qdisc_detach_program(name, TcAttachType::Ingress, TC_PROGRAM).is_ok() {
+                report.push(Ok(format!("{name}: {} detached", Mode::Tc)));
+            }
+        }
+        for pins in &self.pins {
+            pins.remove_if_empty();
+        }
+        report
+    }
+}
+
+fn take_off(remnant: &Remnant) -> Result<(), String> {
+    match &remnant.program {
+        Program::Pinned(pin) => unpin(pin, &remnant.interface),
+        Program::Netlink(program) => detach(remnant.ifindex, program),
+    }
+}
+
+/// Puts a program with empty maps in its place. What the object brings besides is needed while the
+/// program is handed to the kernel.
+fn empty(remnant: &Remnant) -> Result<(), String> {
+    let mut loaded: Loaded = Kernel::load(1, 1).map_err(|error| error.to_string())?;
+    match &remnant.program {
+        Program::Pinned(pin) => update_pinned(&mut loaded.kernel, pin).map(drop),
+        Program::Netlink(program) => replace_xdp(&mut loaded.kernel, remnant.ifindex, program),
+    }
+}

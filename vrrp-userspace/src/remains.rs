@@ -1,0 +1,255 @@
+//! What a daemon that did not end in order has left on the machine: virtual addresses, which only
+//! its record knows, and programs. [`clean_up`] takes both off, in that order, because without the
+//! program the kernel would answer for an address that is still there.
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    address::{AddressAttribute, AddressMessage},
+};
+use nix::{getsockopt_impl, sockopt_impl, sys::socket::getsockopt};
+use serde::{Deserialize, Serialize};
+use socket2::{Domain, Socket, Type};
+
+use crate::{
+    dataplane::{self, NativePrograms},
+    net::{Interface, InterfaceTable, Refusal, request},
+    run_dir::Claim,
+};
+
+/// An address that the daemon may have put on an interface.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Placed {
+    /// Interface name.
+    pub interface: String,
+    /// The address.
+    pub address: Ipv4Addr,
+}
+
+/// Every address the daemon may put on an interface, written down before it does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The kernel's own number of the network namespace, where it has one (Linux 5.14). The inode
+    /// in the directory's name is given to another namespace once this one is gone; this number
+    /// never is.
+    pub namespace_cookie: Option<u64>,
+    /// The addresses.
+    pub addresses: BTreeSet<Placed>,
+}
+
+impl Record {
+    /// Reads the record of the daemon before; `None` where that one ended in order.
+    ///
+    /// # Errors
+    ///
+    /// When there is one that cannot be read: nobody knows then which addresses may be left.
+    pub fn load(directory: &Path) -> Result<Option<Self>> {
+        let path = path(directory);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
+        };
+        let record: Self =
+            serde_json::from_str(&text).with_context(|| format!("read {}", path.display()))?;
+        let here = namespace_cookie();
+        let is_of_another =
+            here.is_some() && record.namespace_cookie.is_some() && record.namespace_cookie != here;
+        // The addresses of a namespace that is gone went with it.
+        Ok((!is_of_another).then_some(record))
+    }
+
+    /// A record of this network namespace.
+    #[must_use]
+    pub fn of(addresses: impl IntoIterator<Item = Placed>) -> Self {
+        Self {
+            namespace_cookie: namespace_cookie(),
+            addresses: addresses.into_iter().collect(),
+        }
+    }
+
+    /// Writes the record, whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// What the file system says.
+    pub fn store(&self, directory: &Path) -> io::Result<()> {
+        let draft = directory.join("addresses.json.new");
+        fs::write(&draft, serde_json::to_string(self)?)?;
+        fs::rename(draft, path(directory))
+    }
+
+    /// Removes the record: nothing is left.
+    pub fn clear(directory: &Path) {
+        // A record that stays is read, and its addresses are looked for in vain.
+        let _ = fs::remove_file(path(directory));
+    }
+
+    /// Takes every recorded address off that is still there, with whatever prefix length. Says what
+    /// was done, and what could not be.
+    #[must_use]
+    pub fn take_off(&self, table: &InterfaceTable) -> Vec<Result<String, String>> {
+        let mut report = Vec::new();
+        for placed in &self.addresses {
+            let Some(interface) = table.by_name(&placed.interface) else {
+                continue;
+            };
+            let entries = interface.addresses.iter();
+            for entry in entries.filter(|entry| entry.address == placed.address) {
+                let what = format!("{}: {}/{}", interface.name, entry.address, entry.prefix);
+                report.push(match remove(interface, entry.address, entry.prefix) {
+                    Ok(()) => Ok(format!("{what} removed")),
+                    Err(refusal) => Err(format!("{what} stays: {refusal}")),
+                });
+            }
+        }
+        report
+    }
+}
+
+sockopt_impl!(
+    /// The number of the network namespace a socket was made in (`SO_NETNS_COOKIE`).
+    NamespaceCookie,
+    GetOnly,
+    libc::SOL_SOCKET,
+    libc::SO_NETNS_COOKIE,
+    u64
+);
+
+fn namespace_cookie() -> Option<u64> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).ok()?;
+    getsockopt(&socket, NamespaceCookie).ok()
+}
+
+fn path(directory: &Path) -> PathBuf {
+    directory.join("addresses.json")
+}
+
+fn remove(interface: &Interface, address: Ipv4Addr, prefix: u8) -> Result<(), Refusal> {
+    let mut message = AddressMessage::default();
+    message.header.family = AddressFamily::Inet;
+    message.header.index = interface.index;
+    message.header.prefix_len = prefix;
+    message
+        .attributes
+        .push(AddressAttribute::Local(IpAddr::V4(address)));
+    match request(RouteNetlinkMessage::DelAddress(message)) {
+        Ok(_) => Ok(()),
+        // It went with the primary address of its subnet, or with the interface.
+        Err(refusal)
+            if matches!(
+                refusal.error.raw_os_error(),
+                Some(libc::EADDRNOTAVAIL | libc::ENODEV)
+            ) =>
+        {
+            Ok(())
+        }
+        Err(refusal) => Err(refusal),
+    }
+}
+
+/// How `xvrrp cleanup` is to go about it.
+#[derive(Clone, Copy, Debug)]
+pub struct CleanUp<'a> {
+    /// The bpffs programs are pinned to.
+    pub bpffs: &'a Path,
+    /// What to do with native programs.
+    pub native: NativePrograms,
+    /// Go on although nobody knows which addresses may be left.
+    pub force: bool,
+}
+
+/// Takes off whatever a daemon has left in this network namespace, and returns what was done.
+///
+/// # Errors
+///
+/// When something had to stay.
+pub fn clean_up(
+    claim: &Claim,
+    table: &InterfaceTable,
+    options: &CleanUp<'_>,
+) -> Result<Vec<String>> {
+    let directory = claim.directory();
+    let remains = dataplane::Remains::find(options.bpffs, claim.namespace(), table)
+        .map_err(|error| anyhow!(error))?;
+    let record = match Record::load(directory) {
+        Ok(Some(record)) => record,
+        Ok(None) if remains.show_a_crash() && !options.force => bail!(
+            "a program is attached, and {} has no record of the addresses it guards (was the daemon \
+             started with another --run-dir?). Without the program the kernel answers for them: \
+             look at `ip address`, then use --force",
+            directory.display()
+        ),
+        Ok(None) => Record::default(),
+        Err(error) if options.force => {
+            tracing::warn!("{error:#}");
+            Record::default()
+        }
+        Err(error) => {
+            return Err(error.context(
+                "nobody knows which addresses are left; look at `ip address`, then use --force",
+            ));
+        }
+    };
+    let (mut done, failed) = split(record.take_off(table));
+    if !failed.is_empty() {
+        bail!("{} (the programs stay as a fence)", failed.join("; "));
+    }
+    let (detached, failed) = split(remains.take_off(table, options.native));
+    done.extend(detached);
+    if !failed.is_empty() {
+        bail!("{}", failed.join("; "));
+    }
+    Record::clear(directory);
+    Ok(done)
+}
+
+/// What was done, and what could not be.
+fn split(report: Vec<Result<String, String>>) -> (Vec<String>, Vec<String>) {
+    let (done, failed): (Vec<_>, Vec<_>) = report.into_iter().partition(Result::is_ok);
+    (
+        done.into_iter().filter_map(Result::ok).collect(),
+        failed.into_iter().filter_map(Result::err).collect(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_read_back_and_a_damaged_one_is_an_error() {
+        let directory = std::env::temp_dir().join(format!("xvrrp-record-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        assert_eq!(Record::load(&directory).unwrap(), None);
+        let record = Record::of([Placed {
+            interface: "eth0".to_owned(),
+            address: Ipv4Addr::new(10, 0, 0, 1),
+        }]);
+        record.store(&directory).unwrap();
+        assert_eq!(Record::load(&directory).unwrap(), Some(record.clone()));
+        if let Some(cookie) = record.namespace_cookie {
+            let elsewhere = Record {
+                namespace_cookie: Some(cookie + 1),
+                ..record
+            };
+            elsewhere.store(&directory).unwrap();
+            assert_eq!(
+                Record::load(&directory).unwrap(),
+                None,
+                "another namespace's"
+            );
+        }
+        fs::write(path(&directory), "{\"addr").unwrap();
+        assert!(Record::load(&directory).is_err());
+        Record::clear(&directory);
+        fs::remove_dir_all(&directory).unwrap();
+    }
+}
