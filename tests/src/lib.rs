@@ -16,6 +16,7 @@ pub mod client;
 pub mod frames;
 pub mod haproxy;
 pub mod keepalived;
+pub mod lab;
 pub mod modes;
 pub mod netns;
 pub mod process;

@@ -3,6 +3,7 @@
 mod bpf_toolchain;
 mod build;
 mod command;
+mod lab;
 mod run;
 mod setup;
 mod test;
@@ -28,6 +29,9 @@ enum Subcommands {
     Build,
     /// Builds xvrrp and runs it as root: `cargo xtask run --iface eth0`
     Run(run::Arguments),
+    /// Plays failovers in network namespaces: routers, HAProxy, clients, a timeline
+    #[command(disable_help_flag = true)]
+    Lab(lab::Arguments),
     /// Checks the style and runs every test
     Test(test::Arguments),
 }
@@ -53,6 +57,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
             })
         }
         Subcommands::Run(arguments) => run::run(&arguments),
+        Subcommands::Lab(arguments) => lab::lab(&arguments),
         Subcommands::Test(arguments) => test::test(&arguments),
     }
 }

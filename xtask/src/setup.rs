@@ -55,6 +55,10 @@ pub(crate) fn for_building() -> Result<()> {
     Ok(())
 }
 
+pub(crate) fn for_lab() -> Result<()> {
+    install(LAB_PROGRAMS)
+}
+
 pub(crate) fn for_testing() -> Result<()> {
     install(&[LAB_PROGRAMS, TEST_PROGRAMS].concat())
 }

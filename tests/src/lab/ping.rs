@@ -1,0 +1,145 @@
+//! A host that pings a far one every 10 ms, through its gateway.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    mem::MaybeUninit,
+    net::{Ipv4Addr, SocketAddrV4},
+    ops::Range,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use nix::sched::{CloneFlags, setns};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use crate::{netns::Namespace, wall_ns};
+
+/// Between two pings.
+const PERIOD_NS: u64 = 10_000_000;
+/// A ping without an answer for that long is lost.
+const PATIENCE_NS: u64 = 500_000_000;
+
+/// A running pinger; ended when dropped.
+pub(super) struct Pinger {
+    /// When each ping was sent, and whether it was answered.
+    pings: Arc<Mutex<BTreeMap<u64, bool>>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Pinger {
+    pub(super) fn start(namespace: &Namespace, target: Ipv4Addr) -> Self {
+        let pings = Arc::new(Mutex::new(BTreeMap::new()));
+        let stop = Arc::new(AtomicBool::new(false));
+        let handle = File::open(format!("/run/netns/{}", namespace.name())).expect("the namespace");
+        let thread = {
+            let (pings, stop) = (pings.clone(), stop.clone());
+            thread::spawn(move || {
+                setns(&handle, CloneFlags::CLONE_NEWNET).expect("enter the namespace");
+                let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4))
+                    .expect("a raw socket");
+                run(&socket, target, &pings, &stop);
+            })
+        };
+        Self {
+            pings,
+            stop,
+            thread: Some(thread),
+        }
+    }
+
+    /// How many pings sent within a span of time got no answer.
+    pub(super) fn lost(&self, span: &Range<u64>) -> usize {
+        let pings = self.pings.lock().expect("the pinger's lock");
+        let range = pings.range(span.clone());
+        range.filter(|(_, answered)| !**answered).count()
+    }
+
+    /// Whether every ping sent until then has been answered or had time to be.
+    pub(super) fn has_judged(until_ns: u64) -> bool {
+        wall_ns() > until_ns + PATIENCE_NS
+    }
+
+    /// Whether pings are answered now.
+    pub(super) fn is_answered(&self) -> bool {
+        let pings = self.pings.lock().expect("the pinger's lock");
+        let mut last = pings.iter().rev().skip(1).take(5);
+        pings.len() > 5 && last.all(|(_, answered)| *answered)
+    }
+}
+
+impl Drop for Pinger {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(socket: &Socket, target: Ipv4Addr, pings: &Mutex<BTreeMap<u64, bool>>, stop: &AtomicBool) {
+    let address = SockAddr::from(SocketAddrV4::new(target, 0));
+    let mut next_ns = wall_ns();
+    while !stop.load(Ordering::Relaxed) {
+        let now = wall_ns();
+        if now >= next_ns {
+            // While there is no way to the target the kernel refuses: that ping is lost too.
+            let _ = socket.send_to(&echo_request(now), &address);
+            pings.lock().expect("the pinger's lock").insert(now, false);
+            // One that comes too late is left out: two at once would count twice.
+            next_ns = (next_ns + PERIOD_NS).max(now + PERIOD_NS / 2);
+            continue;
+        }
+        let left = Duration::from_nanos(next_ns - now);
+        socket
+            .set_read_timeout(Some(left.max(Duration::from_micros(100))))
+            .expect("a timeout");
+        if let Some(sent) = receive(socket)
+            && let Some(answered) = pings.lock().expect("the pinger's lock").get_mut(&sent)
+        {
+            *answered = true;
+        }
+    }
+}
+
+/// The time within an echo reply is when the request was sent.
+fn receive(socket: &Socket) -> Option<u64> {
+    let mut buffer = [MaybeUninit::<u8>::uninit(); 128];
+    // Without an answer in time there is none yet.
+    let length = socket.recv(&mut buffer).ok()?;
+    // SAFETY: the kernel wrote that many bytes.
+    let bytes: Vec<u8> = buffer[..length]
+        .iter()
+        .map(|byte| unsafe { byte.assume_init() })
+        .collect();
+    let icmp = bytes.get(20..36)?;
+    let is_reply = icmp[0] == 0;
+    is_reply
+        .then(|| icmp[8..16].try_into().ok().map(u64::from_be_bytes))
+        .flatten()
+}
+
+/// An ICMP echo request that carries the time:
+///
+/// ```text
+///  0 type 8   1 code 0   2 checksum   4 identifier   6 sequence   8 nanoseconds (8)
+/// ```
+fn echo_request(now_ns: u64) -> [u8; 16] {
+    let mut packet = [0; 16];
+    packet[0] = 8;
+    packet[8..].copy_from_slice(&now_ns.to_be_bytes());
+    let sum: u32 = packet
+        .chunks(2)
+        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])))
+        .sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    let folded = (folded & 0xffff) + (folded >> 16);
+    let checksum = !u16::try_from(folded).unwrap_or(0);
+    packet[2..4].copy_from_slice(&checksum.to_be_bytes());
+    packet
+}
