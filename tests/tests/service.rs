@@ -1,0 +1,153 @@
+//! xvrrp under a service manager: what it says to systemd, and that the unit's own commands do what
+//! the unit needs them for.
+
+use std::{
+    os::unix::net::UnixDatagram,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use nix::sys::signal::Signal;
+use xvrrp_tests::{
+    LONG,
+    netns::Lan,
+    process::{Process, Scratch},
+    wait_for,
+    xvrrp::{binary, instance, status},
+};
+
+/// The unit as it is shipped.
+fn unit() -> String {
+    std::fs::read_to_string(packaging().join("xvrrp.service")).expect("the unit")
+}
+
+fn packaging() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging")
+}
+
+/// The values of a key in the unit.
+fn values(key: &str) -> Vec<String> {
+    let start = format!("{key}=");
+    let unit = unit();
+    let lines = unit.lines().filter_map(|line| line.strip_prefix(&start));
+    lines.map(str::to_owned).collect()
+}
+
+/// The words of a command line of the unit, with this build's binary and these paths.
+fn words(line: &str, config: &Path) -> Vec<String> {
+    line.replace("/usr/bin/xvrrp", &binary())
+        .replace("/etc/xvrrp/xvrrp.conf", &config.display().to_string())
+        .split(' ')
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn the_service_manager_is_told_and_the_unit_cleans_up() {
+    let lan = Lan::pair();
+    let host = &lan.hosts[0];
+    let scratch = Scratch::new("service");
+    let config = scratch.write("xvrrp.conf", &instance(100, 0.1, ""));
+    let path = scratch.path("notify");
+    let manager = UnixDatagram::bind(&path).expect("the manager's socket");
+    manager.set_nonblocking(true).expect("non-blocking");
+    let mut told = String::new();
+    let mut wait_told = |what: &str| {
+        wait_for(what.to_owned(), LONG, || {
+            let mut buffer = [0; 512];
+            while let Ok(length) = manager.recv(&mut buffer) {
+                told.push_str(&String::from_utf8_lossy(&buffer[..length]));
+                told.push('\n');
+            }
+            let (before, after) = told.split_once(what)?;
+            assert!(!before.contains("STOPPING=1"));
+            told = after.to_owned();
+            Some(())
+        });
+    };
+
+    let line = values("ExecStart").concat();
+    let run_dir = scratch.path("run").display().to_string();
+    let start = || {
+        let words = words(&line, &config);
+        let mut command = host.command(&words[0]);
+        command
+            .args(&words[1..])
+            .args(["--run-dir", &run_dir])
+            .env("NOTIFY_SOCKET", &path);
+        Process::start(command, &scratch.path("service.log"))
+    };
+    assert_eq!(values("Type"), ["notify"]);
+    let mut daemon = start();
+    wait_told("READY=1");
+    let answer = status(host, &scratch.path("run"), &[]);
+    assert!(answer.status.success(), "ready means that it answers");
+    daemon.signal(Signal::SIGHUP);
+    wait_told("RELOADING=1");
+    wait_told("READY=1");
+    assert!(daemon.runs(), "a reload ends nobody");
+
+    let has_address = || host.ip("address show dev eth0").contains("10.9.0.100");
+    wait_for("the address", LONG, || has_address().then_some(()));
+    daemon.signal(Signal::SIGKILL);
+    daemon.wait(LONG);
+    assert!(has_address(), "a crash leaves it");
+    let stop_post = words(&values("ExecStopPost").concat(), &config);
+    let cleaned = host
+        .command(&stop_post[0])
+        .args(&stop_post[1..])
+        .args(["--run-dir", &run_dir])
+        .output()
+        .expect("run ExecStopPost");
+    assert!(cleaned.status.success(), "{}", text(&cleaned));
+    assert!(!has_address(), "{}", text(&cleaned));
+
+    daemon = start();
+    wait_told("READY=1");
+    daemon.signal(Signal::SIGTERM);
+    wait_told("STOPPING=1");
+    assert!(daemon.wait(LONG).success());
+}
+
+#[test]
+fn the_sample_configuration_and_the_unit_are_valid() {
+    let sample = packaging().join("xvrrp.conf");
+    let line = values("ExecReload").swap_remove(0);
+    let mut check = words(&line, &sample);
+    check.push("--strict".to_owned());
+    let output = Command::new(&check[0])
+        .args(&check[1..])
+        .output()
+        .expect("run the check of ExecReload");
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(
+        text(&output).contains("0 errors, 0 warnings, 0 lints"),
+        "{}",
+        text(&output)
+    );
+
+    // systemd's own opinion.
+    let scratch = Scratch::new("unit");
+    let installed = unit().replace("/usr/bin/xvrrp", &binary());
+    let path = scratch.write("xvrrp.service", &installed);
+    let output = Command::new("systemd-analyze")
+        .args(["verify", "--man=no"])
+        .arg(&path)
+        .output()
+        .expect("run systemd-analyze; `cargo xtask setup` installs it");
+    // It loads other units along, which are not ours to judge.
+    let complaints = text(&output);
+    let ours = complaints
+        .lines()
+        .filter(|line| line.contains("xvrrp.service"));
+    let ours: Vec<&str> = ours.collect();
+    assert!(output.status.success() && ours.is_empty(), "{complaints}");
+}
+
+fn text(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
