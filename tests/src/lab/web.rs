@@ -41,6 +41,11 @@ impl Backend {
                     Err(_) => {}
                 }
             }
+            // What the kernel has accepted for it already would be reset, and HAProxy does not ask
+            // another server after a reset: a server that ends answers it, as real ones do.
+            while let Ok((stream, _)) = listener.accept() {
+                answer(stream, name);
+            }
         });
         Self {
             stop,
@@ -74,7 +79,8 @@ pub(super) fn haproxy_config(vip: Ipv4Addr, backends: [Ipv4Addr; 2], stats: &Pat
     let [one, two] = backends;
     format!(
         "global\n  maxconn 1000\n  stats socket {}\ndefaults\n  mode http\n  retries 2\n  \
-         option redispatch 1\n  retry-on conn-failure empty-response\n  timeout connect 200ms\n  timeout client 5s\n  timeout server 5s\n\
+         option redispatch 1\n  retry-on conn-failure empty-response\n  timeout connect 200ms\n  \
+         timeout client 5s\n  timeout server 5s\n\
          frontend web\n  bind {vip}:{PORT}\n  default_backend pool\n\
          backend pool\n  balance roundrobin\n  default-server check inter 50ms fall 2 rise 1\n  \
          server web1 {one}:{BACKEND_PORT}\n  server web2 {two}:{BACKEND_PORT}\n",
