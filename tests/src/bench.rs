@@ -1,17 +1,17 @@
 //! The kernel programs on a bench: loaded, with one virtual router, and fed frame by frame through
 //! `BPF_PROG_TEST_RUN`.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use aya::programs::{TestRun as _, TestRunOptions};
 use vrrp_common::{
-    contract::InterfaceCounters,
-    slot::{Heard, Slot, Standing},
-    vrrp::Source,
+    contract::{Family, InterfaceCounters, PeerLimits},
+    slot::{Heard, Rules, Slot, Standing},
+    vrrp::{GROUP_V4, Source},
 };
 use vrrp_userspace::{
     clock,
-    dataplane::{Dataplane, Heartbeat, ModeRequest, Place, Plan},
+    dataplane::{Dataplane, Heartbeat, ModeRequest, Place, Plan, Routed},
 };
 
 use crate::frames::AdvertSpec;
@@ -66,11 +66,16 @@ impl Entry {
     }
 }
 
+/// What a virtual router of the bench accepts unless told otherwise.
+pub const RULES: Rules = Rules::multicast(Source::v4(GROUP_V4));
+
 /// The loaded programs with one virtual router.
 pub struct Bench {
     entry: Entry,
     dataplane: Dataplane,
     slot: u32,
+    group: u32,
+    own: IpAddr,
     heartbeat: Heartbeat,
 }
 
@@ -99,30 +104,58 @@ impl Bench {
         let plan = Plan {
             routers: 2,
             addresses: 2,
+            peers: 2,
             request: ModeRequest::Generic,
             pins: None,
         };
         let mut dataplane = Dataplane::load(&plan).expect("load the object; the tests run as root");
         let slot = dataplane.take_slot().expect("a slot");
+        let group = dataplane.take_slot().expect("a slot");
         let heartbeat = dataplane.take_heartbeat().expect("the heartbeat");
         let mut bench = Self {
             entry,
             dataplane,
             slot,
+            group,
+            own: OUR_ADDRESS.into(),
             heartbeat,
         };
-        bench.publish(100, 100, 1);
-        bench
-            .dataplane
-            .route(slot, place(vlan), VRID, &[VIP])
-            .expect("route");
+        bench.serve(vlan, &RULES, OUR_ADDRESS.into(), VIP.into(), &[]);
         bench.dataplane.count_interface(IFINDEX).expect("counters");
         bench
     }
 
+    /// Makes it another virtual router: with other rules, another source and another address.
+    pub fn serve(
+        &mut self,
+        vlan: u16,
+        rules: &Rules,
+        own: IpAddr,
+        vip: IpAddr,
+        peers: &[(IpAddr, PeerLimits)],
+    ) {
+        self.own = own;
+        self.with_slot(|slot| slot.publish_rules(rules));
+        self.publish(100, 100, 1);
+        let routed = Routed {
+            place: place(vlan),
+            family: Family::of(own),
+            vrid: VRID,
+            vips: vec![vip],
+            peers: peers.to_vec(),
+        };
+        self.dataplane.route(self.slot, routed).expect("route");
+    }
+
+    /// Makes it a member of a sync group, and returns the group's slot.
+    pub fn join_group<R>(&self, act: impl FnOnce(&Slot) -> R) -> R {
+        self.with_slot(|slot| slot.join_group(Some(self.group)));
+        act(self.dataplane.slots().get(self.group).expect("the slot"))
+    }
+
     /// Says who we are.
     pub fn publish(&mut self, floor: u8, priority: u8, epoch: u64) {
-        let source = Source::v4(OUR_ADDRESS.octets());
+        let source = Source::of(self.own);
         self.with_slot(|slot| {
             slot.publish(&Standing {
                 mac: OUR_MAC,

@@ -2,7 +2,7 @@
 
 use std::{
     io::IoSliceMut,
-    net::Ipv4Addr,
+    net::IpAddr,
     os::fd::AsRawFd as _,
     sync::{
         Arc, Mutex,
@@ -40,7 +40,7 @@ pub struct AdvertSeen {
     /// When.
     pub at_ns: u64,
     /// From whom.
-    pub source: Ipv4Addr,
+    pub source: IpAddr,
     /// Priority.
     pub priority: u8,
     /// Interval in centiseconds.
@@ -141,7 +141,8 @@ impl Capture {
     }
 
     /// The last advert with a priority above 0 from `source`.
-    pub fn last_advert(&self, vrid: u8, source: Ipv4Addr) -> Option<AdvertSeen> {
+    pub fn last_advert(&self, vrid: u8, source: impl Into<IpAddr>) -> Option<AdvertSeen> {
+        let source = source.into();
         let adverts = self.adverts(vrid);
         adverts
             .into_iter()
@@ -161,7 +162,7 @@ impl Drop for Capture {
 }
 
 fn receive(socket: &Socket) -> Option<Seen> {
-    let mut buffer = [0; 2048];
+    let mut buffer = [0; 4608];
     let mut control = nix::cmsg_space!(nix::sys::time::TimeSpec);
     let mut parts = [IoSliceMut::new(&mut buffer)];
     let received = recvmsg::<SockaddrStorage>(
@@ -185,7 +186,7 @@ fn receive(socket: &Socket) -> Option<Seen> {
     })
 }
 
-/// Accepts ARP and IPv4 protocol 112, unless the source MAC is the ignored one.
+/// Accepts ARP, VRRP over either family and ICMPv6, unless the source MAC is the ignored one.
 fn filter(ignored: [u8; 6]) -> Vec<SockFilter> {
     let [a, b, c, d, e, f] = ignored;
     let (high, low) = (
@@ -196,12 +197,16 @@ fn filter(ignored: [u8; 6]) -> Vec<SockFilter> {
         SockFilter::new(0x28, 0, 0, 6),      // ldh [6]
         SockFilter::new(0x15, 0, 2, high),   // jeq high, next, +2
         SockFilter::new(0x20, 0, 0, 8),      // ld [8]
-        SockFilter::new(0x15, 6, 0, low),    // jeq low, drop
+        SockFilter::new(0x15, 10, 0, low),   // jeq low, drop
         SockFilter::new(0x28, 0, 0, 12),     // ldh [12]
-        SockFilter::new(0x15, 3, 0, 0x0806), // jeq ARP, accept
-        SockFilter::new(0x15, 0, 3, 0x0800), // jeq IPv4, next, drop
+        SockFilter::new(0x15, 7, 0, 0x0806), // jeq ARP, accept
+        SockFilter::new(0x15, 3, 0, 0x86dd), // jeq IPv6, +3
+        SockFilter::new(0x15, 0, 6, 0x0800), // jeq IPv4, next, drop
         SockFilter::new(0x30, 0, 0, 23),     // ldb [23]
-        SockFilter::new(0x15, 0, 1, 112),    // jeq VRRP, accept, drop
+        SockFilter::new(0x15, 3, 4, 112),    // jeq VRRP, accept, drop
+        SockFilter::new(0x30, 0, 0, 20),     // ldb [20]
+        SockFilter::new(0x15, 1, 0, 112),    // jeq VRRP, accept
+        SockFilter::new(0x15, 0, 1, 58),     // jeq ICMPv6, accept, drop
         SockFilter::new(0x06, 0, 0, 0xffff), // accept
         SockFilter::new(0x06, 0, 0, 0),      // drop
     ]

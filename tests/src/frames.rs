@@ -1,6 +1,6 @@
-//! Adverts and ARP, built and read from the RFCs alone: nothing here uses the daemon's code.
+//! Adverts over IPv4 and ARP, built, and everything else read, from the RFCs alone: nothing here uses the daemon's code.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use etherparse::PacketBuilder;
 
@@ -11,6 +11,8 @@ pub struct AdvertSpec {
     pub mac: [u8; 6],
     /// IPv4 source.
     pub source: Ipv4Addr,
+    /// IPv4 destination; the group unless set.
+    pub destination: Option<Ipv4Addr>,
     /// Version nibble.
     pub version: u8,
     /// Type nibble.
@@ -35,6 +37,8 @@ pub struct AdvertSpec {
     pub fragment: bool,
     /// Cuts the message to this many bytes.
     pub truncate: Option<usize>,
+    /// The layout of VRRPv2, with this type of authentication and this data.
+    pub version_2: Option<(u8, [u8; 8])>,
 }
 
 impl AdvertSpec {
@@ -43,6 +47,7 @@ impl AdvertSpec {
         Self {
             mac,
             source,
+            destination: None,
             version: 3,
             kind: 1,
             vrid,
@@ -55,6 +60,7 @@ impl AdvertSpec {
             bad_checksum: false,
             fragment: false,
             truncate: None,
+            version_2: None,
         }
     }
 
@@ -66,7 +72,7 @@ impl AdvertSpec {
         }
         let builder = PacketBuilder::ethernet2(self.mac, [0x01, 0, 0x5e, 0, 0, 0x12]).ipv4(
             self.source.octets(),
-            [224, 0, 0, 18],
+            self.to(),
             self.ttl,
         );
         let mut frame = Vec::new();
@@ -92,7 +98,12 @@ impl AdvertSpec {
         for address in &self.addresses {
             message.extend(address.octets());
         }
-        let seed = if self.message_only {
+        if let Some((kind, data)) = self.version_2 {
+            let seconds = u8::try_from(self.interval_cs / 100).expect("at most 255 s");
+            message[4..6].copy_from_slice(&[kind, seconds]);
+            message.extend(data);
+        }
+        let seed = if self.message_only || self.version_2.is_some() {
             0
         } else {
             self.pseudo_header(message.len())
@@ -105,15 +116,20 @@ impl AdvertSpec {
         message
     }
 
+    fn to(&self) -> [u8; 4] {
+        self.destination.map_or([224, 0, 0, 18], |to| to.octets())
+    }
+
     fn pseudo_header(&self, length: usize) -> u32 {
         let mut bytes = self.source.octets().to_vec();
-        bytes.extend([224, 0, 0, 18, 0, 112]);
+        bytes.extend(self.to());
+        bytes.extend([0, 112]);
         bytes.extend(u16::try_from(length).expect("short").to_be_bytes());
         u32::from(ones_complement(&bytes, 0))
     }
 }
 
-fn ones_complement(bytes: &[u8], seed: u32) -> u16 {
+pub(crate) fn ones_complement(bytes: &[u8], seed: u32) -> u16 {
     let mut sum = seed;
     for pair in bytes.chunks(2) {
         sum += u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0));
@@ -154,8 +170,10 @@ pub fn arp_question(mac: [u8; 6], sender: Ipv4Addr, target: Ipv4Addr) -> Vec<u8>
 pub enum Said {
     /// A VRRP advert.
     Advert {
-        /// IPv4 source.
-        source: Ipv4Addr,
+        /// Its sender.
+        source: IpAddr,
+        /// Protocol version.
+        version: u8,
         /// Virtual Router Identifier.
         vrid: u8,
         /// Priority.
@@ -163,7 +181,7 @@ pub enum Said {
         /// Interval in centiseconds.
         interval_cs: u16,
         /// Addresses.
-        addresses: Vec<Ipv4Addr>,
+        addresses: Vec<IpAddr>,
     },
     /// An ARP packet.
     Arp {
@@ -175,6 +193,19 @@ pub enum Said {
         sender: Ipv4Addr,
         /// Target protocol address.
         target: Ipv4Addr,
+    },
+    /// A neighbour advertisement.
+    Neighbour {
+        /// Ethernet destination.
+        destination: [u8; 6],
+        /// The address it is about.
+        target: Ipv6Addr,
+        /// Router, Solicited and Override flags.
+        flags: u8,
+        /// The link-layer address it names.
+        mac: [u8; 6],
+        /// Whether Hop Limit and checksum are good.
+        good: bool,
     },
     /// Something else.
     Other,
@@ -195,16 +226,138 @@ pub fn read(frame: &[u8]) -> Said {
             target: address(38).unwrap_or(Ipv4Addr::UNSPECIFIED),
         },
         Some([8, 0]) if frame.len() >= 42 && frame[23] == 112 && frame[14] == 0x45 => {
-            Said::Advert {
-                source: address(26).unwrap_or(Ipv4Addr::UNSPECIFIED),
-                vrid: frame[35],
-                priority: frame[36],
-                interval_cs: u16::from_be_bytes([frame[38], frame[39]]) & 0xfff,
-                addresses: (0..usize::from(frame[37]))
-                    .filter_map(|n| address(42 + n * 4))
-                    .collect(),
+            let source = address(26).unwrap_or(Ipv4Addr::UNSPECIFIED);
+            let list = (0..usize::from(frame[37])).filter_map(|n| address(42 + n * 4));
+            advert(source.into(), &frame[34..], list.map(IpAddr::V4).collect())
+        }
+        Some([0x86, 0xdd]) if frame.len() >= 62 && frame[20] == 112 => {
+            let list = (0..usize::from(frame[57])).filter_map(|n| address_v6(frame, 62 + n * 16));
+            let source = address_v6(frame, 22).unwrap_or(Ipv6Addr::UNSPECIFIED);
+            advert(source.into(), &frame[54..], list.map(IpAddr::V6).collect())
+        }
+        Some([0x86, 0xdd]) if frame.len() >= 86 && frame[20] == 58 && frame[54] == 136 => {
+            Said::Neighbour {
+                destination: frame[..6].try_into().unwrap_or_default(),
+                target: address_v6(frame, 62).unwrap_or(Ipv6Addr::UNSPECIFIED),
+                flags: frame[58],
+                mac: frame[80..86].try_into().unwrap_or_default(),
+                good: frame[21] == 255 && sums_v6(frame, 58),
             }
         }
         _ => Said::Other,
     }
+}
+
+fn advert(source: IpAddr, message: &[u8], addresses: Vec<IpAddr>) -> Said {
+    let version = message[0] >> 4;
+    let interval_cs = if version == 2 {
+        u16::from(message[5]) * 100
+    } else {
+        u16::from_be_bytes([message[4], message[5]]) & 0xfff
+    };
+    Said::Advert {
+        source,
+        version,
+        vrid: message[1],
+        priority: message[2],
+        interval_cs,
+        addresses,
+    }
+}
+
+fn address_v6(frame: &[u8], at: usize) -> Option<Ipv6Addr> {
+    let bytes: [u8; 16] = frame.get(at..at + 16)?.try_into().ok()?;
+    Some(Ipv6Addr::from(bytes))
+}
+
+/// Whether the checksum behind an IPv6 header is good (RFC 8200 8.1).
+fn sums_v6(frame: &[u8], protocol: u8) -> bool {
+    let length = usize::from(u16::from_be_bytes([frame[18], frame[19]]));
+    let mut bytes = frame[22..54].to_vec();
+    bytes.extend([frame[18], frame[19], 0, protocol]);
+    let pseudo = u32::from(ones_complement(&bytes, 0));
+    frame
+        .get(54..54 + length)
+        .is_some_and(|payload| ones_complement(payload, pseudo) == 0xffff)
+}
+
+/// An IPv6 packet in a frame, its checksum at this offset of the payload filled in.
+fn ipv6(
+    macs: ([u8; 6], [u8; 6]),
+    source: Ipv6Addr,
+    destination: Ipv6Addr,
+    (protocol, checksum_at): (u8, usize),
+    payload: &[u8],
+) -> Vec<u8> {
+    let (from, to) = macs;
+    let mut frame = to.to_vec();
+    frame.extend(from);
+    frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
+    frame.extend(u16::try_from(payload.len()).expect("short").to_be_bytes());
+    frame.extend([protocol, 255]);
+    frame.extend(source.octets());
+    frame.extend(destination.octets());
+    frame.extend(payload);
+    let mut pseudo = frame[22..54].to_vec();
+    pseudo.extend([frame[18], frame[19], 0, protocol]);
+    let seed = u32::from(ones_complement(&pseudo, 0));
+    let sum = !ones_complement(payload, seed);
+    frame[54 + checksum_at..56 + checksum_at].copy_from_slice(&sum.to_be_bytes());
+    frame
+}
+
+/// A good VRRPv3 advert over IPv6, one every second.
+pub fn advert_v6(mac: [u8; 6], source: Ipv6Addr, vrid: u8, priority: u8, vip: Ipv6Addr) -> Vec<u8> {
+    let mut message = vec![0x31, vrid, priority, 1, 0, 100, 0, 0];
+    message.extend(vip.octets());
+    let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
+    let macs = (mac, [0x33, 0x33, 0, 0, 0, 0x12]);
+    ipv6(macs, source, group, (112, 6), &message)
+}
+
+/// "Who has `target`?", to the solicited-node group of the target (RFC 4861 4.3).
+pub fn solicitation(mac: [u8; 6], source: Ipv6Addr, target: Ipv6Addr) -> Vec<u8> {
+    let [.., a, b, c] = target.octets();
+    let mut group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00, 0).octets();
+    group[13..].copy_from_slice(&[a, b, c]);
+    let mut message = vec![135, 0, 0, 0, 0, 0, 0, 0];
+    message.extend(target.octets());
+    if !source.is_unspecified() {
+        message.extend([1, 1]);
+        message.extend(mac);
+    }
+    let macs = (mac, [0x33, 0x33, 0xff, a, b, c]);
+    ipv6(macs, source, group.into(), (58, 2), &message)
+}
+
+/// "`target` is at `mac`", to every node.
+pub fn neighbour_advertisement(mac: [u8; 6], target: Ipv6Addr) -> Vec<u8> {
+    let mut message = vec![136, 0, 0, 0, 0x20, 0, 0, 0];
+    message.extend(target.octets());
+    message.extend([2, 1]);
+    message.extend(mac);
+    let all = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+    ipv6(
+        (mac, [0x33, 0x33, 0, 0, 0, 1]),
+        target,
+        all,
+        (58, 2),
+        &message,
+    )
+}
+
+/// An echo request.
+pub fn ping_v6(macs: ([u8; 6], [u8; 6]), source: Ipv6Addr, target: Ipv6Addr) -> Vec<u8> {
+    ipv6(macs, source, target, (58, 2), &[128, 0, 0, 0, 0, 7, 0, 1])
+}
+
+/// A packet of a protocol, without content.
+pub fn packet_v4(macs: ([u8; 6], [u8; 6]), source: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
+    let (from, to) = macs;
+    let builder = etherparse::PacketBuilder::ethernet2(from, to)
+        .ipv4(source.octets(), target.octets(), 64)
+        .icmpv4_echo_request(7, 1);
+    let mut frame = Vec::new();
+    builder.write(&mut frame, &[]).expect("build");
+    frame
 }

@@ -201,6 +201,7 @@ fn pass_everything(lan: &Lan) -> Dataplane {
         let plan = Plan {
             routers: 1,
             addresses: 1,
+            peers: 0,
             request: ModeRequest::Native,
             pins: None,
         };

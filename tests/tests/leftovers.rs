@@ -3,6 +3,7 @@
 
 use std::{fs, net::Ipv4Addr, path::Path};
 
+use vrrp_common::contract::ABI_VERSION;
 use xvrrp_tests::{
     LONG,
     bpffs::{self, BpfFs},
@@ -95,7 +96,8 @@ fn pins_of_another_version_are_taken_over_and_unknown_ones_removed() {
     router.kill();
     let before = bpffs::ids(&bpffs.pin());
     let root = bpffs.path().join("xvrrp");
-    fs::rename(root.join("v1"), root.join("v0")).expect("an older version's directory");
+    let ours = root.join(format!("v{ABI_VERSION}"));
+    fs::rename(&ours, root.join("v0")).expect("an older version's directory");
     let stranger = root
         .join("v0")
         .join(namespace_directory(host))
@@ -109,7 +111,7 @@ fn pins_of_another_version_are_taken_over_and_unknown_ones_removed() {
     assert!(!root.join("v0").exists(), "the old directory is gone");
     let after = bpffs::ids(&bpffs.pin());
     assert_eq!(before.0, after.0, "the same link");
-    assert!(bpffs.pin().starts_with(root.join("v1")));
+    assert!(bpffs.pin().starts_with(ours));
 }
 
 #[test]

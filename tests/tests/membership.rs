@@ -1,9 +1,9 @@
 //! Group membership as others see it: IGMP and MLD reports on the wire, filters on the NIC, both
 //! again when the link or the address changed.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use vrrp_userspace::net::{Group, Membership};
+use vrrp_userspace::net::Membership;
 use xvrrp_tests::{
     LONG,
     capture::Capture,
@@ -127,7 +127,8 @@ fn the_ipv6_group_is_reported_too() {
     });
     let membership = host.enter(|| {
         let index = nix::net::if_::if_nametoindex("eth0").expect("eth0");
-        Membership::join(index, Group::V6).expect("join ff02::12")
+        Membership::join(index, Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12).into())
+            .expect("join ff02::12")
     });
     let first = wait_report(&capture, 0, "an MLD report", joins_v6);
     assert!(filters(host).contains(NIC_V6), "{}", filters(host));

@@ -3,10 +3,11 @@
 
 use std::net::Ipv4Addr;
 
-use vrrp_userspace::dataplane::{Dataplane, Device, ModeRequest, Place, Plan};
+use vrrp_common::{contract::Family, slot::Standing, vrrp::Source};
+use vrrp_userspace::dataplane::{Dataplane, Device, ModeRequest, Place, Plan, Routed};
 use xvrrp_tests::{
     LONG,
-    bench::tagged,
+    bench::{RULES, tagged},
     frames::{AdvertSpec, arp, arp_question},
     modes::{Cable, Counts, Mode},
     netns::Lan,
@@ -29,7 +30,7 @@ fn effect(cable: &Cable, router: &Xvrrp, frame: &[u8]) -> Effect {
     cable.say.send(frame);
     let after = cable.settle(router);
     let about_frames = |name: &str| {
-        !["arp_answered", "arp_silenced", "foreign_vrid"]
+        !["_answered", "arp_silenced", "foreign_vrid"]
             .iter()
             .any(|other| name.ends_with(other))
     };
@@ -127,6 +128,7 @@ fn a_tag_beside_the_frame_counts() {
         let plan = Plan {
             routers: 2,
             addresses: 2,
+            peers: 0,
             request,
             pins: None,
         };
@@ -136,7 +138,21 @@ fn a_tag_beside_the_frame_counts() {
             let slots = [10, 0].map(|vlan| {
                 let slot = dataplane.take_slot().expect("a slot");
                 let place = Place { ifindex, vlan };
-                dataplane.route(slot, place, VRID, &[VIP]).expect("route");
+                let table = dataplane.slots();
+                let own = table.get(slot).expect("the slot");
+                own.publish_rules(&RULES);
+                own.publish(&Standing {
+                    source: Source::v4([10, 9, 0, 1]),
+                    ..Standing::default()
+                });
+                let routed = Routed {
+                    place,
+                    family: Family::V4,
+                    vrid: VRID,
+                    vips: vec![VIP.into()],
+                    peers: Vec::new(),
+                };
+                dataplane.route(slot, routed).expect("route");
                 slot
             });
             let device = Device {

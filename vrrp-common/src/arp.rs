@@ -191,6 +191,10 @@ mod tests {
     }
 
     impl FrameMut for Buffer {
+        fn resize(&self, length: usize) -> bool {
+            length == FRAME_LEN
+        }
+
         fn store<T: Wire>(&self, offset: usize, value: T) -> bool {
             let mut bytes = self.0.borrow_mut();
             let Some(place) = bytes.get_mut(offset..offset + size_of::<T>()) else {

@@ -1,4 +1,6 @@
-//! The Internet checksum (RFC 1071), as VRRP, IPv4 and ARP's neighbours use it.
+//! The Internet checksum (RFC 1071), as VRRP, IPv4 and ICMPv6 use it.
+
+use crate::vrrp::Source;
 
 /// Unfolded ones' complement sum of `bytes` as big-endian 16-bit words; an odd last byte is padded
 /// with zero. Good for up to 128 KiB before the accumulator could overflow.
@@ -36,19 +38,12 @@ pub const fn finish(sum: u32) -> u16 {
     !fold(sum)
 }
 
-/// Sum of the IPv4 pseudo header: source, destination, protocol 112 and message length.
-/// RFC 5798 5.2.8 for `VRRPv3`; RFC 9568 leaves it out.
+/// Sum of the pseudo header of either family: source, destination, protocol 112 and message length
+/// (RFC 8200 8.1; for IPv4 RFC 5798 5.2.8, which RFC 9568 leaves out).
 #[inline(always)]
 #[must_use]
-pub const fn pseudo_header_v4(source: [u8; 4], destination: [u8; 4], length: u16) -> u32 {
-    let [s0, s1, s2, s3] = source;
-    let [d0, d1, d2, d3] = destination;
-    u16::from_be_bytes([s0, s1]) as u32
-        + u16::from_be_bytes([s2, s3]) as u32
-        + u16::from_be_bytes([d0, d1]) as u32
-        + u16::from_be_bytes([d2, d3]) as u32
-        + crate::vrrp::IP_PROTOCOL as u32
-        + length as u32
+pub const fn pseudo_header(source: Source, destination: Source, length: u16) -> u32 {
+    source.sum() + destination.sum() + crate::vrrp::IP_PROTOCOL as u32 + length as u32
 }
 
 #[cfg(test)]

@@ -1,19 +1,23 @@
 //! Keys, values and sizes of the maps that kernel and user space share, the slot apart
 //! ([`crate::slot`]).
 
-use crate::validate::Reject;
+use core::net::IpAddr;
+
+use crate::{validate::Reject, vrrp::Source};
 
 /// Slots in `MASTER_SEEN` unless the loader asks for more.
 pub const DEFAULT_SLOTS: usize = 256;
 /// Addresses in `VIPS` unless the loader asks for more.
 pub const DEFAULT_VIPS: usize = 1024;
+/// Unicast peers in `PEERS` unless the loader asks for more.
+pub const DEFAULT_PEERS: usize = 256;
 /// Interfaces that can carry instances, unless the loader asks for more.
 pub const DEFAULT_INTERFACES: usize = 256;
 /// Bytes of the doorbell ring; an event takes 16.
 pub const RING_BYTES: usize = 1 << 16;
 /// Layout of maps and pins. A kernel program that outlives its daemon is replaced whole, with its
 /// maps; what changes this number is another way to find it again.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Address family of a virtual router.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,6 +27,17 @@ pub enum Family {
     V4 = 4,
     /// IPv6.
     V6 = 6,
+}
+
+impl Family {
+    /// The family of an address.
+    #[must_use]
+    pub const fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
 }
 
 /// Key of `VRIDS`: which slot judges an advert.
@@ -40,45 +55,82 @@ pub struct VridKey {
 }
 
 impl VridKey {
-    /// The key of an IPv4 virtual router on a VLAN (0 = untagged) of the interface.
+    /// The key of a virtual router on a VLAN (0 = untagged) of the interface.
     #[inline(always)]
     #[must_use]
-    pub const fn v4(ifindex: u32, vlan: u16, vrid: u8) -> Self {
+    pub const fn new(family: Family, ifindex: u32, vlan: u16, vrid: u8) -> Self {
         Self {
             ifindex,
             vlan,
-            family: Family::V4 as u8,
+            family: family as u8,
             vrid,
         }
     }
 }
 
-/// Key of `VIPS`: which slot answers for an IPv4 address.
+/// Key of `VIPS`: which slot answers for an address.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct VipKey {
     /// Interface index the question arrives on.
     pub ifindex: u32,
-    /// The address, in network byte order.
-    pub address: [u8; 4],
     /// VLAN id; 0 = untagged.
     pub vlan: u16,
+    /// A [`Family`].
+    pub family: u8,
     /// Zero.
-    pub reserved: u16,
+    pub reserved: u8,
+    /// The address, in network byte order; IPv4 in the first four bytes.
+    pub address: [u8; 16],
 }
 
 impl VipKey {
     /// The key of an address on a VLAN (0 = untagged) of the interface.
     #[inline(always)]
     #[must_use]
-    pub const fn new(ifindex: u32, vlan: u16, address: [u8; 4]) -> Self {
+    pub const fn new(family: Family, ifindex: u32, vlan: u16, address: Source) -> Self {
         Self {
             ifindex,
-            address,
             vlan,
+            family: family as u8,
             reserved: 0,
+            address: address.as_v6(),
         }
     }
+}
+
+/// Key of `PEERS`: who may advertise to a slot that checks its unicast peers.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct PeerKey {
+    /// The peer's address, as in [`VipKey`].
+    pub address: [u8; 16],
+    /// Index into `MASTER_SEEN`.
+    pub slot: u32,
+}
+
+impl PeerKey {
+    /// The key of a peer.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(slot: u32, address: Source) -> Self {
+        Self {
+            address: address.as_v6(),
+            slot,
+        }
+    }
+}
+
+/// Value of `PEERS`: how far a peer's adverts may have come (`min_ttl`, `max_ttl`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct PeerLimits {
+    /// The lowest TTL.
+    pub min_ttl: u8,
+    /// The highest TTL.
+    pub max_ttl: u8,
+    /// Zero.
+    pub reserved: [u8; 2],
 }
 
 /// What happened to a frame that concerned us, one counter per interface and CPU each. The first
@@ -87,24 +139,34 @@ impl VipKey {
 #[repr(u8)]
 pub enum Counter {
     /// Adverts consumed: valid and ours.
-    Advert = 12,
+    Advert = 15,
     /// VRRP adverts for a VRID that is not ours on this interface: passed on.
-    ForeignVrid = 13,
+    ForeignVrid = 16,
     /// ARP questions for our addresses that were answered.
-    ArpAnswered = 14,
+    ArpAnswered = 17,
     /// ARP questions for our addresses that were silenced: not MASTER, lease over, or beaten.
-    ArpSilenced = 15,
+    ArpSilenced = 18,
     /// Announcements and replies by others for our addresses, passed on.
-    ArpClaim = 16,
+    ArpClaim = 19,
     /// Doorbells rung.
-    Ring = 17,
+    Ring = 20,
     /// Doorbells that found the ring full; nothing is lost, the slot has it.
-    RingFull = 18,
+    RingFull = 21,
+    /// Neighbour solicitations for our addresses that were answered.
+    NdAnswered = 22,
+    /// Neighbour solicitations for our addresses that were silenced, as for ARP.
+    NdSilenced = 23,
+    /// Neighbour advertisements by others for our addresses, passed on.
+    NdClaim = 24,
+    /// Packets to our addresses that were dropped: not MASTER, lease over, or beaten.
+    TrafficSilenced = 25,
+    /// Packets to our addresses that were dropped because of Accept_Mode.
+    NotAccepted = 26,
 }
 
 impl Counter {
     /// Number of counters, the reject reasons included.
-    pub const COUNT: usize = 19;
+    pub const COUNT: usize = 27;
 
     /// Every counter that is not a reject reason.
     pub const ALL: [Self; Self::COUNT - Reject::COUNT] = [
@@ -115,6 +177,11 @@ impl Counter {
         Self::ArpClaim,
         Self::Ring,
         Self::RingFull,
+        Self::NdAnswered,
+        Self::NdSilenced,
+        Self::NdClaim,
+        Self::TrafficSilenced,
+        Self::NotAccepted,
     ];
 
     /// The name shown in `status` and metrics.
@@ -128,6 +195,11 @@ impl Counter {
             Self::ArpClaim => "arp_claims",
             Self::Ring => "doorbells",
             Self::RingFull => "doorbells_lost",
+            Self::NdAnswered => "nd_answered",
+            Self::NdSilenced => "nd_silenced",
+            Self::NdClaim => "nd_claims",
+            Self::TrafficSilenced => "traffic_silenced",
+            Self::NotAccepted => "traffic_not_accepted",
         }
     }
 }
@@ -180,7 +252,7 @@ pub struct Doorbell {
 }
 
 const _: () = assert!(Reject::COUNT == Counter::Advert as usize);
-const _: () = assert!(Counter::RingFull as usize + 1 == Counter::COUNT);
+const _: () = assert!(Counter::NotAccepted as usize + 1 == Counter::COUNT);
 
 #[cfg(test)]
 mod tests {

@@ -1,116 +1,223 @@
-//! Advert frames, built once and patched never: the transmit side keeps the bytes.
+//! Adverts to send, built once and patched never: the transmit side keeps the bytes.
+
+use core::net::IpAddr;
 
 use network_types::eth::EthHdr;
 
 use crate::{
     checksum,
-    vrrp::{self, ChecksumForm, VrrpHeader},
+    contract::Family,
+    vrrp::{self, ChecksumForm, Source, Version, VrrpHeader},
 };
 
-/// Bytes of the Ethernet and IPv4 headers in front of the message.
-pub const OVERHEAD: usize = EthHdr::LEN + IPV4_LEN;
-/// The longest advert frame: 255 IPv4 addresses.
-pub const MAX_FRAME_LEN: usize = OVERHEAD + VrrpHeader::LEN + 255 * 4;
+/// The longest message: 255 IPv6 addresses.
+pub const MAX_MESSAGE_LEN: usize = VrrpHeader::LEN + 255 * 16;
+/// The longest advert frame.
+pub const MAX_FRAME_LEN: usize = EthHdr::LEN + IPV6_LEN + MAX_MESSAGE_LEN;
 
 const IPV4_LEN: usize = 20;
+const IPV6_LEN: usize = 40;
 /// Internet control, CS6: what routers give their own protocols.
 const DSCP_CS6: u8 = 0xc0;
 
-/// Everything an advert frame is made of.
+/// What an advert says.
 #[derive(Clone, Copy, Debug)]
-pub struct AdvertFrame<'a> {
-    /// Ethernet source.
-    pub mac: [u8; 6],
-    /// IPv4 source: the primary address of the interface.
-    pub source: [u8; 4],
+pub struct Message<'a> {
+    /// Protocol version.
+    pub version: Version,
     /// Virtual Router Identifier.
     pub vrid: u8,
     /// Priority; 0 resigns.
     pub priority: u8,
-    /// Advertisement_Interval in centiseconds.
+    /// Advertisement_Interval in centiseconds; whole seconds in `VRRPv2`.
     pub interval_cs: u16,
-    /// Checksum form to send.
+    /// Checksum form of `VRRPv3` over IPv4. IPv6 always has the pseudo header, `VRRPv2` never.
     pub form: ChecksumForm,
-    /// The virtual addresses, in configured order.
-    pub addresses: &'a [[u8; 4]],
+    /// `auth_pass` of `VRRPv2`, padded with zeros, as a big-endian number.
+    pub password: Option<u64>,
+    /// The virtual addresses in configured order, all of the source's family.
+    pub addresses: &'a [IpAddr],
 }
 
-/// The buffer is too small, or there are no or more than 255 addresses.
+/// Where an advert comes from and goes to.
+#[derive(Clone, Copy, Debug)]
+pub struct Way {
+    /// The sender's own address.
+    pub source: IpAddr,
+    /// The group, or a peer.
+    pub destination: IpAddr,
+}
+
+/// The buffer is too small, there are no or more than 255 addresses, or families are mixed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DoesNotFit;
 
-/// Writes the frame into `buffer` and returns its length in bytes.
-///
-/// # Errors
-///
-/// [`DoesNotFit`] when the buffer is too small or the address count is not 1 to 255.
-pub fn advert(frame: &AdvertFrame<'_>, buffer: &mut [u8]) -> Result<usize, DoesNotFit> {
-    let count = u8::try_from(frame.addresses.len()).map_err(|_| DoesNotFit)?;
-    if count == 0 {
-        return Err(DoesNotFit);
-    }
-    let message_len = VrrpHeader::LEN + frame.addresses.len() * 4;
-    let total = OVERHEAD + message_len;
-    let buffer = buffer.get_mut(..total).ok_or(DoesNotFit)?;
-    let (ethernet, rest) = buffer.split_at_mut_checked(EthHdr::LEN).ok_or(DoesNotFit)?;
-    let (ip, message) = rest.split_at_mut_checked(IPV4_LEN).ok_or(DoesNotFit)?;
-    write_ethernet(ethernet, frame.mac);
-    write_ipv4(ip, frame.source, IPV4_LEN + message_len)?;
-    write_message(message, frame, count)?;
-    Ok(total)
-}
-
-fn write_ethernet(out: &mut [u8], mac: [u8; 6]) {
-    let parts: [&[u8]; 3] = [&vrrp::GROUP_V4_MAC, &mac, &[0x08, 0x00]];
-    fill(out, &parts);
-}
-
-fn write_ipv4(out: &mut [u8], source: [u8; 4], total: usize) -> Result<(), DoesNotFit> {
-    let [high, low] = u16::try_from(total).map_err(|_| DoesNotFit)?.to_be_bytes();
-    let parts: [&[u8]; 4] = [
-        &[
-            0x45,
-            DSCP_CS6,
-            high,
-            low,
-            0,
-            0,
-            0,
-            0,
-            vrrp::TTL,
-            vrrp::IP_PROTOCOL,
-        ],
-        &[0, 0],
-        &source,
-        &vrrp::GROUP_V4,
-    ];
-    fill(out, &parts);
-    let sum = checksum::finish(checksum::sum(out)).to_be_bytes();
-    patch(out, 10, sum)
-}
-
-fn write_message(out: &mut [u8], frame: &AdvertFrame<'_>, count: u8) -> Result<(), DoesNotFit> {
-    let header = VrrpHeader {
-        version_type: vrrp::VERSION_3_ADVERTISEMENT,
-        vrid: frame.vrid,
-        priority: frame.priority,
-        count,
-        interval: (frame.interval_cs & vrrp::MAX_INTERVAL_CS).to_be_bytes(),
-        checksum: [0, 0],
-    };
-    fill(
-        out,
-        &[bytemuck::bytes_of(&header), frame.addresses.as_flattened()],
-    );
-    let length = u16::try_from(out.len()).map_err(|_| DoesNotFit)?;
-    let pseudo = match frame.form {
-        ChecksumForm::MessageOnly => 0,
-        ChecksumForm::PseudoHeader => {
-            checksum::pseudo_header_v4(frame.source, vrrp::GROUP_V4, length)
+impl Message<'_> {
+    /// Writes the message alone into `buffer` and returns its length in bytes: what a unicast peer is
+    /// sent, behind an IP header that the kernel makes.
+    ///
+    /// # Errors
+    ///
+    /// [`DoesNotFit`].
+    pub fn write(&self, way: &Way, buffer: &mut [u8]) -> Result<usize, DoesNotFit> {
+        let count = u8::try_from(self.addresses.len()).map_err(|_| DoesNotFit)?;
+        let same = |address: &IpAddr| address.is_ipv4() == way.source.is_ipv4();
+        if count == 0 || !self.addresses.iter().all(same) {
+            return Err(DoesNotFit);
         }
+        let total = self.length(Family::of(way.source));
+        let out = buffer.get_mut(..total).ok_or(DoesNotFit)?;
+        out.fill(0);
+        let (header, rest) = out
+            .split_at_mut_checked(VrrpHeader::LEN)
+            .ok_or(DoesNotFit)?;
+        fill(header, &[bytemuck::bytes_of(&self.header(count))]);
+        let mut rest = rest;
+        for address in self.addresses {
+            rest = match address {
+                IpAddr::V4(address) => put(rest, &address.octets()),
+                IpAddr::V6(address) => put(rest, &address.octets()),
+            }
+            .ok_or(DoesNotFit)?;
+        }
+        if let Some(password) = self.password.filter(|_| self.version == Version::V2) {
+            fill(rest, &[&password.to_be_bytes()]);
+        }
+        let sum = self.checksum(way, out)?;
+        patch(out, 6, sum.to_be_bytes())?;
+        Ok(total)
+    }
+
+    fn length(&self, family: Family) -> usize {
+        let address = match family {
+            Family::V4 => 4,
+            Family::V6 => 16,
+        };
+        let trailer = match self.version {
+            Version::V2 => vrrp::AUTHENTICATION_LEN,
+            Version::V3 => 0,
+        };
+        VrrpHeader::LEN + self.addresses.len() * address + trailer
+    }
+
+    fn header(&self, count: u8) -> VrrpHeader {
+        let interval = match self.version {
+            Version::V2 => {
+                let kind = if self.password.is_some() {
+                    vrrp::SIMPLE_PASSWORD
+                } else {
+                    vrrp::NO_AUTHENTICATION
+                };
+                [
+                    kind,
+                    u8::try_from(self.interval_cs / 100).unwrap_or(u8::MAX),
+                ]
+            }
+            Version::V3 => (self.interval_cs & vrrp::MAX_INTERVAL_CS).to_be_bytes(),
+        };
+        VrrpHeader {
+            version_type: self.version.first_byte(),
+            vrid: self.vrid,
+            priority: self.priority,
+            count,
+            interval,
+            checksum: [0, 0],
+        }
+    }
+
+    fn checksum(&self, way: &Way, message: &[u8]) -> Result<u16, DoesNotFit> {
+        let length = u16::try_from(message.len()).map_err(|_| DoesNotFit)?;
+        let is_ipv4 = way.source.is_ipv4();
+        let bare = self.version == Version::V2 || self.form == ChecksumForm::MessageOnly;
+        let pseudo = if is_ipv4 && bare {
+            0
+        } else {
+            checksum::pseudo_header(Source::of(way.source), Source::of(way.destination), length)
+        };
+        let sum = u32::from(checksum::fold(checksum::sum(message))) + pseudo;
+        Ok(checksum::finish(sum))
+    }
+
+    /// Writes a whole frame to the multicast group into `buffer` and returns its length in bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`DoesNotFit`].
+    pub fn write_frame(
+        &self,
+        mac: [u8; 6],
+        way: &Way,
+        buffer: &mut [u8],
+    ) -> Result<usize, DoesNotFit> {
+        let ip_len = match way.source {
+            IpAddr::V4(_) => IPV4_LEN,
+            IpAddr::V6(_) => IPV6_LEN,
+        };
+        let (ethernet, rest) = buffer.split_at_mut_checked(EthHdr::LEN).ok_or(DoesNotFit)?;
+        let (ip, rest) = rest.split_at_mut_checked(ip_len).ok_or(DoesNotFit)?;
+        let message_len = self.write(way, rest)?;
+        let ether_type: [u8; 2] = match way.source {
+            IpAddr::V4(_) => [0x08, 0x00],
+            IpAddr::V6(_) => [0x86, 0xdd],
+        };
+        fill(
+            ethernet,
+            &[&multicast_mac(way.destination), &mac, &ether_type],
+        );
+        write_ip(ip, way, message_len)?;
+        Ok(EthHdr::LEN + ip_len + message_len)
+    }
+}
+
+fn write_ip(out: &mut [u8], way: &Way, message_len: usize) -> Result<(), DoesNotFit> {
+    let length = |extra: usize| {
+        let length = u16::try_from(message_len + extra).map_err(|_| DoesNotFit)?;
+        Ok(length.to_be_bytes())
     };
-    let sum = checksum::finish(u32::from(checksum::fold(checksum::sum(out))) + pseudo);
-    patch(out, 6, sum.to_be_bytes())
+    match (way.source, way.destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            let total = length(IPV4_LEN)?;
+            let parts: [&[u8]; 6] = [
+                &[0x45, DSCP_CS6],
+                &total,
+                &[0, 0, 0, 0, vrrp::TTL, vrrp::IP_PROTOCOL],
+                &[0, 0],
+                &source.octets(),
+                &destination.octets(),
+            ];
+            fill(out, &parts);
+            let sum = checksum::finish(checksum::sum(out)).to_be_bytes();
+            patch(out, 10, sum)
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            let payload = length(0)?;
+            let parts: [&[u8]; 5] = [
+                &[0x60 | DSCP_CS6 >> 4, DSCP_CS6 << 4, 0, 0],
+                &payload,
+                &[vrrp::IP_PROTOCOL, vrrp::TTL],
+                &source.octets(),
+                &destination.octets(),
+            ];
+            fill(out, &parts);
+            Ok(())
+        }
+        _ => Err(DoesNotFit),
+    }
+}
+
+/// The Ethernet address that frames to a group are sent to (RFC 1112 6.4, RFC 2464 7).
+#[must_use]
+pub const fn multicast_mac(group: IpAddr) -> [u8; 6] {
+    match group {
+        IpAddr::V4(group) => {
+            let [_, b, c, d] = group.octets();
+            [0x01, 0x00, 0x5e, b & 0x7f, c, d]
+        }
+        IpAddr::V6(group) => {
+            let [.., a, b, c, d] = group.octets();
+            [0x33, 0x33, a, b, c, d]
+        }
+    }
 }
 
 /// Copies the parts one after the other; the caller sized `out` for them.
@@ -121,6 +228,13 @@ fn fill(out: &mut [u8], parts: &[&[u8]]) {
     {
         *to = *from;
     }
+}
+
+/// Copies bytes to the beginning of `out` and returns what is behind them.
+fn put<'a>(out: &'a mut [u8], bytes: &[u8]) -> Option<&'a mut [u8]> {
+    let (place, rest) = out.split_at_mut_checked(bytes.len())?;
+    place.copy_from_slice(bytes);
+    Some(rest)
 }
 
 fn patch(out: &mut [u8], offset: usize, value: [u8; 2]) -> Result<(), DoesNotFit> {

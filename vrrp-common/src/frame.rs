@@ -1,7 +1,11 @@
 //! Bounds-checked reading of a frame: one trait for packet memory in the kernel and slices on the
 //! host, so that the parsers exist once.
 
-use network_types::{arp::ArpHdr, eth::EthHdr, ip::Ipv4Hdr};
+use network_types::{
+    arp::ArpHdr,
+    eth::EthHdr,
+    ip::{Ipv4Hdr, Ipv6Hdr},
+};
 
 use crate::{checksum, vrrp::VrrpHeader};
 
@@ -12,10 +16,12 @@ use crate::{checksum, vrrp::VrrpHeader};
 /// Every bit pattern must be a valid value of the type, and the type must have no padding.
 pub unsafe trait Wire: Copy {}
 
-// SAFETY: integers and byte arrays only, no padding (14, 20, 28 and 8 bytes).
+// SAFETY: integers and byte arrays only, no padding (14, 20, 40, 28 and 8 bytes).
 unsafe impl Wire for EthHdr {}
 // SAFETY: as above.
 unsafe impl Wire for Ipv4Hdr {}
+// SAFETY: as above.
+unsafe impl Wire for Ipv6Hdr {}
 // SAFETY: as above.
 unsafe impl Wire for ArpHdr {}
 // SAFETY: as above.
@@ -39,6 +45,10 @@ pub trait Frame {
 pub trait FrameMut: Frame {
     /// Overwrites the bytes at `offset`; false where the frame ends before them.
     fn store<T: Wire>(&self, offset: usize, value: T) -> bool;
+
+    /// Makes the frame this long; what is new at the end is to be overwritten. False where that
+    /// cannot be.
+    fn resize(&self, length: usize) -> bool;
 }
 
 impl Frame for [u8] {

@@ -10,10 +10,11 @@
 //! | [`link`] | the Ethernet header and VLAN tags |
 //! | [`receive`] | what happens to a frame: the one handler of XDP, TC and user space |
 //! | [`checksum`] | the Internet checksum |
-//! | [`vrrp`] | the `VRRPv3` wire format |
+//! | [`vrrp`] | the wire format of `VRRPv3` and `VRRPv2` |
 //! | [`validate`] | the ladder every advert climbs, one reject reason per rung |
 //! | [`arp`] | reading ARP, answering it, announcing an address |
-//! | [`encode`] | advert frames |
+//! | [`nd`] | the same for IPv6: Neighbour Discovery |
+//! | [`encode`] | adverts to send |
 //! | [`timers`] | `Skew_Time` and `Master_Down_Interval` |
 //! | [`slot`] | the per-VRID map slot shared by kernel and user space |
 //! | [`contract`] | keys, counters and sizes of the other maps |
@@ -28,6 +29,7 @@ pub mod election;
 pub mod encode;
 pub mod frame;
 pub mod link;
+pub mod nd;
 pub mod receive;
 pub mod slot;
 pub mod timers;

@@ -2,15 +2,20 @@
 //! ingress, and user space where no kernel program could be attached. A place lends its clock and
 //! its maps as [`Tables`].
 
-use network_types::eth::EtherType;
+use network_types::{
+    eth::EtherType,
+    ip::{Ipv4Hdr, Ipv6Hdr},
+};
 
 use crate::{
-    arp::{self, Arp, Kind},
-    contract::{Counter, VipKey, VridKey},
+    arp::{self, Arp},
+    contract::{Counter, Family, PeerKey, PeerLimits, VipKey, VridKey},
     frame::FrameMut,
     link::{self, Link, Tag},
-    slot::{Slot, mac_number, mac_of},
-    validate::{self, Located, Reject},
+    nd::{self, Nd},
+    slot::{Slot, Transport, mac_number, mac_of},
+    validate::{self, Candidate, Located, Reject, Valid},
+    vrrp::{self, Source},
 };
 
 /// What to do with a frame.
@@ -43,6 +48,8 @@ pub trait Tables {
     fn vrid(&self, key: VridKey) -> Option<u32>;
     /// The slot that answers for this address.
     fn vip(&self, key: VipKey) -> Option<u32>;
+    /// How far adverts of a unicast peer may have come; `None` for a stranger.
+    fn peer(&self, key: PeerKey) -> Option<PeerLimits>;
     /// A slot.
     fn slot(&self, index: u32) -> Option<&Slot>;
     /// Adds one to a counter or a [`Reject`] of the interface.
@@ -56,38 +63,102 @@ pub trait Tables {
     fn is_attended(&self) -> bool;
 }
 
+/// Where a frame was heard.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    ifindex: u32,
+    link: &'a Link,
+}
+
 /// Handles one frame.
 #[inline(always)]
 pub fn handle<F: FrameMut + ?Sized, T: Tables>(frame: &F, arrival: Arrival, tables: &T) -> Verdict {
     let Some(link) = link::read(frame, arrival.tag) else {
         return Verdict::Pass;
     };
+    let place = Place {
+        ifindex: arrival.ifindex,
+        link: &link,
+    };
     if link.ether_type == u16::from(EtherType::Ipv4) {
-        advert(frame, arrival.ifindex, &link, tables)
+        ipv4(frame, place, tables)
     } else if link.ether_type == u16::from(EtherType::Arp) {
-        arp(frame, arrival.ifindex, &link, tables)
+        arp(frame, place, tables)
+    } else if link.ether_type == u16::from(EtherType::Ipv6) {
+        ipv6(frame, place, tables)
     } else {
         Verdict::Pass
     }
+}
+
+#[inline(always)]
+fn ipv4<F: FrameMut + ?Sized, T: Tables>(frame: &F, place: Place<'_>, tables: &T) -> Verdict {
+    let Some(ip) = frame.load::<Ipv4Hdr>(place.link.payload) else {
+        return Verdict::Pass;
+    };
+    if ip.proto == vrrp::IP_PROTOCOL {
+        let located = validate::locate_in_ipv4(frame, place.link.payload);
+        return advert(frame, place, &located, tables);
+    }
+    let [first, ..] = ip.dst_addr;
+    if first >= FIRST_MULTICAST {
+        return Verdict::Pass;
+    }
+    traffic(place, Family::V4, Source::v4(ip.dst_addr), false, tables)
+}
+
+/// The first byte of 224.0.0.0/4 and all that is above.
+const FIRST_MULTICAST: u8 = 224;
+
+#[inline(always)]
+fn ipv6<F: FrameMut + ?Sized, T: Tables>(frame: &F, place: Place<'_>, tables: &T) -> Verdict {
+    let Some(ip) = frame.load::<Ipv6Hdr>(place.link.payload) else {
+        return Verdict::Pass;
+    };
+    if ip.next_hdr == vrrp::IP_PROTOCOL {
+        let located = validate::locate_in_ipv6(frame, place.link.payload);
+        return advert(frame, place, &located, tables);
+    }
+    let mut discovers = false;
+    if ip.next_hdr == nd::ICMPV6 {
+        if let Some(nd) = nd::read(frame, place.link, &ip)
+            && let Some(verdict) = neighbour(frame, place, &nd, tables)
+        {
+            return verdict;
+        }
+        discovers = nd::is_neighbour_discovery(frame, place.link);
+    }
+    let [first, ..] = ip.dst_addr;
+    if first == 0xff {
+        return Verdict::Pass;
+    }
+    traffic(
+        place,
+        Family::V6,
+        Source::v6(ip.dst_addr),
+        discovers,
+        tables,
+    )
 }
 
 /// Adverts: ours are judged, counted and consumed; everybody else's pass untouched.
 #[inline(always)]
 fn advert<F: FrameMut + ?Sized, T: Tables>(
     frame: &F,
-    ifindex: u32,
-    link: &Link,
+    place: Place<'_>,
+    located: &Located,
     tables: &T,
 ) -> Verdict {
-    let candidate = match validate::locate_in_ipv4(frame, link.payload) {
+    let candidate = match located {
         Located::NotVrrp => return Verdict::Pass,
         Located::Unreadable(reason) => {
-            count_reject(tables, ifindex, reason);
+            count_reject(tables, place.ifindex, *reason);
             return Verdict::Pass;
         }
         Located::Found(candidate) => candidate,
     };
-    let key = VridKey::v4(ifindex, link.vlan, candidate.vrid);
+    let Place { ifindex, link } = place;
+    let key = VridKey::new(candidate.family, ifindex, link.vlan, candidate.vrid);
     let Some(index) = tables.vrid(key) else {
         count(tables, ifindex, Counter::ForeignVrid);
         return Verdict::Pass;
@@ -95,13 +166,13 @@ fn advert<F: FrameMut + ?Sized, T: Tables>(
     let Some(slot) = tables.slot(index) else {
         return Verdict::Pass;
     };
-    match validate::validate(frame, &candidate, slot.own_source()) {
-        Ok(advert) => {
+    match judge(frame, candidate, index, slot, tables) {
+        Ok(valid) => {
             count(tables, ifindex, Counter::Advert);
-            if slot.record_advert(&advert, tables.now_ns()) {
-                count(tables, ifindex, Counter::Ring);
-                tables.ring(ifindex, index);
+            if slot.record_advert(&valid.advert, tables.now_ns()) {
+                ring(tables, ifindex, index);
             }
+            tell_group(slot, tables);
         }
         Err(reason) => count_reject(tables, ifindex, reason),
     }
@@ -112,52 +183,108 @@ fn advert<F: FrameMut + ?Sized, T: Tables>(
     }
 }
 
+/// The ladder, and for unicast peers their own limits.
+#[inline(always)]
+fn judge<F: FrameMut + ?Sized, T: Tables>(
+    frame: &F,
+    candidate: &Candidate,
+    index: u32,
+    slot: &Slot,
+    tables: &T,
+) -> Result<Valid, Reject> {
+    let rules = slot.rules();
+    let valid = validate::validate(frame, candidate, &rules, slot.own_source())?;
+    if let Transport::Unicast { checks_peers: true } = rules.transport {
+        let key = PeerKey::new(index, valid.advert.source);
+        let limits = tables.peer(key).ok_or(Reject::Peer)?;
+        if valid.ttl < limits.min_ttl || valid.ttl > limits.max_ttl {
+            return Err(Reject::Ttl);
+        }
+    }
+    Ok(valid)
+}
+
+/// A sync group that loses one member loses all, before user space has run.
+#[inline(always)]
+fn tell_group<T: Tables>(slot: &Slot, tables: &T) {
+    if slot.is_beaten()
+        && let Some(group) = slot.group()
+        && let Some(group) = tables.slot(group)
+    {
+        group.record_beaten_member();
+    }
+}
+
+/// Whether a router may answer for its addresses now: its lease is fresh, and neither it nor a member
+/// of its sync group has been beaten.
+#[inline(always)]
+fn may_answer<T: Tables>(slot: &Slot, tables: &T) -> bool {
+    slot.may_answer(tables.now_ns())
+        && slot
+            .group()
+            .and_then(|group| tables.slot(group))
+            .is_none_or(|group| !group.is_beaten())
+}
+
+/// Packets to our addresses: only while we may answer (RFC 9568 6.4.2), and with Accept_Mode false no packet to an address (6.4.3).
+#[inline(always)]
+fn traffic<T: Tables>(
+    place: Place<'_>,
+    family: Family,
+    destination: Source,
+    discovers: bool,
+    tables: &T,
+) -> Verdict {
+    if !T::FENCES {
+        return Verdict::Pass;
+    }
+    if let Some((_, slot)) = slot_of(place, family, destination, tables) {
+        if !may_answer(slot, tables) {
+            count(tables, place.ifindex, Counter::TrafficSilenced);
+            return Verdict::Drop;
+        }
+        if !slot.accepts_packets() && !discovers {
+            count(tables, place.ifindex, Counter::NotAccepted);
+            return Verdict::Drop;
+        }
+    }
+    Verdict::Pass
+}
+
 /// ARP for our virtual addresses: answered while the lease is fresh, silenced otherwise, so that
 /// neither we nor the kernel behind us answers for an address that may be somebody else's by now.
 #[inline(always)]
-fn arp<F: FrameMut + ?Sized, T: Tables>(
-    frame: &F,
-    ifindex: u32,
-    link: &Link,
-    tables: &T,
-) -> Verdict {
-    let Some(arp) = arp::read(frame, link) else {
+fn arp<F: FrameMut + ?Sized, T: Tables>(frame: &F, place: Place<'_>, tables: &T) -> Verdict {
+    let Some(arp) = arp::read(frame, place.link) else {
         return Verdict::Pass;
     };
-    let place = Place { ifindex, link };
     match arp.kind {
-        Kind::Question => question(frame, place, &arp, tables),
-        Kind::Announcement | Kind::Reply => {
-            claim(place, &arp, tables);
+        arp::Kind::Question => arp_question(frame, place, &arp, tables),
+        arp::Kind::Announcement | arp::Kind::Reply => {
+            arp_claim(place, &arp, tables);
             Verdict::Pass
         }
     }
 }
 
-/// Where an ARP packet was heard.
-#[derive(Clone, Copy)]
-struct Place<'a> {
-    ifindex: u32,
-    link: &'a Link,
-}
-
 #[inline(always)]
-fn question<F: FrameMut + ?Sized, T: Tables>(
+fn arp_question<F: FrameMut + ?Sized, T: Tables>(
     frame: &F,
     place: Place<'_>,
     arp: &Arp,
     tables: &T,
 ) -> Verdict {
-    let Some((_, slot)) = slot_of(place, arp.target, tables) else {
+    let target = Source::v4(arp.target);
+    let Some((_, slot)) = slot_of(place, Family::V4, target, tables) else {
         // Whoever asks with one of our addresses as its own sender claims it.
-        claim(place, arp, tables);
+        arp_claim(place, arp, tables);
         return Verdict::Pass;
     };
     let mac = slot.own_mac();
     if !T::FENCES || !is_for(arp.destination, mac) {
         return Verdict::Pass;
     }
-    if !slot.may_answer(tables.now_ns()) {
+    if !may_answer(slot, tables) {
         count(tables, place.ifindex, Counter::ArpSilenced);
         return Verdict::Drop;
     }
@@ -169,31 +296,87 @@ fn question<F: FrameMut + ?Sized, T: Tables>(
     Verdict::Transmit
 }
 
-/// Somebody says that one of our addresses is at their MAC. Their frame passes: it is news for the
-/// whole LAN and the stack may learn from it. A MASTER hears of it.
 #[inline(always)]
-fn claim<T: Tables>(place: Place<'_>, arp: &Arp, tables: &T) {
-    let Some((index, slot)) = slot_of(place, arp.sender, tables) else {
+fn arp_claim<T: Tables>(place: Place<'_>, arp: &Arp, tables: &T) {
+    let claim = Claim {
+        family: Family::V4,
+        address: Source::v4(arp.sender),
+        mac: arp.sender_mac,
+        counter: Counter::ArpClaim,
+    };
+    record_claim(place, &claim, tables);
+}
+
+/// Neighbour Discovery for our virtual addresses, as ARP is handled. `None` where it is none of our
+/// business.
+#[inline(always)]
+fn neighbour<F: FrameMut + ?Sized, T: Tables>(
+    frame: &F,
+    place: Place<'_>,
+    nd: &Nd,
+    tables: &T,
+) -> Option<Verdict> {
+    let (_, slot) = slot_of(place, Family::V6, nd.target, tables)?;
+    let nd::Kind::Solicitation { valid } = nd.kind else {
+        let claim = Claim {
+            family: Family::V6,
+            address: nd.target,
+            mac: nd.sender_mac,
+            counter: Counter::NdClaim,
+        };
+        record_claim(place, &claim, tables);
+        return None;
+    };
+    let mac = slot.own_mac();
+    if !T::FENCES || !is_for(nd.destination, mac) {
+        return Some(Verdict::Pass);
+    }
+    if !valid || !may_answer(slot, tables) {
+        count(tables, place.ifindex, Counter::NdSilenced);
+        return Some(Verdict::Drop);
+    }
+    if !nd::write_answer(frame, place.link, nd, mac_of(mac)) {
+        return Some(Verdict::Drop);
+    }
+    slot.record_answer();
+    count(tables, place.ifindex, Counter::NdAnswered);
+    Some(Verdict::Transmit)
+}
+
+/// Somebody says that an address is at their MAC.
+struct Claim {
+    family: Family,
+    address: Source,
+    mac: [u8; 6],
+    counter: Counter,
+}
+
+/// A claim to one of our addresses. The frame passes: it is news for the whole LAN and the stack may
+/// learn from it. A MASTER hears of it.
+#[inline(always)]
+fn record_claim<T: Tables>(place: Place<'_>, claim: &Claim, tables: &T) {
+    let Some((index, slot)) = slot_of(place, claim.family, claim.address, tables) else {
         return;
     };
-    let mac = mac_number(arp.sender_mac);
+    let mac = mac_number(claim.mac);
     if mac == slot.own_mac() {
         return;
     }
-    count(tables, place.ifindex, Counter::ArpClaim);
+    count(tables, place.ifindex, claim.counter);
     if slot.record_claim(mac, tables.now_ns()) {
-        count(tables, place.ifindex, Counter::Ring);
-        tables.ring(place.ifindex, index);
+        ring(tables, place.ifindex, index);
     }
 }
 
 #[inline(always)]
 fn slot_of<'t, T: Tables>(
     place: Place<'_>,
-    address: [u8; 4],
+    family: Family,
+    address: Source,
     tables: &'t T,
 ) -> Option<(u32, &'t Slot)> {
-    let index = tables.vip(VipKey::new(place.ifindex, place.link.vlan, address))?;
+    let key = VipKey::new(family, place.ifindex, place.link.vlan, address);
+    let index = tables.vip(key)?;
     Some((index, tables.slot(index)?))
 }
 
@@ -203,6 +386,12 @@ fn slot_of<'t, T: Tables>(
 fn is_for(destination: [u8; 6], own: u64) -> bool {
     let [first, ..] = destination;
     first & 1 == 1 || mac_number(destination) == own
+}
+
+#[inline(always)]
+fn ring<T: Tables>(tables: &T, ifindex: u32, slot: u32) {
+    count(tables, ifindex, Counter::Ring);
+    tables.ring(ifindex, slot);
 }
 
 #[inline(always)]

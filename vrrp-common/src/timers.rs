@@ -1,7 +1,9 @@
-//! Skew_Time and Master_Down_Interval (RFC 9568 section 6.1) in nanoseconds.
+//! Skew_Time and Master_Down_Interval (RFC 9568 and RFC 3768, section 6.1) in nanoseconds.
 //!
 //! The RFC computes in centiseconds. Rounded to those, the skew of every priority is 0 at an
 //! interval of 10 ms and all backups would take over at once, so nothing here is rounded.
+
+use crate::vrrp::Version;
 
 /// Nanoseconds in a centisecond, the unit of Max Advertise Interval.
 pub const NS_PER_CS: u64 = 10_000_000;
@@ -18,21 +20,27 @@ pub const fn interval_ns(interval_cs: u16) -> u64 {
     interval_cs as u64 * NS_PER_CS
 }
 
-/// `Skew_Time = (256 - Priority) * Master_Adver_Interval / 256`.
+/// `Skew_Time`: `(256 - Priority) * Master_Adver_Interval / 256`, in `VRRPv2` `(256 - Priority) / 256`
+/// seconds whatever the interval.
 #[must_use]
-pub const fn skew_time(priority: u8, master_adver_interval_ns: u64) -> u64 {
-    (256 - priority as u64) * master_adver_interval_ns / 256
+pub const fn skew_time(version: Version, priority: u8, master_adver_interval_ns: u64) -> u64 {
+    let whole = match version {
+        Version::V2 => NS_PER_S,
+        Version::V3 => master_adver_interval_ns,
+    };
+    (256 - priority as u64) * whole / 256
 }
 
 /// `Master_Down_Interval = down_timer_adverts * Master_Adver_Interval + Skew_Time`.
 #[must_use]
 pub const fn master_down_interval(
+    version: Version,
     priority: u8,
     master_adver_interval_ns: u64,
     down_timer_adverts: u8,
 ) -> u64 {
     down_timer_adverts as u64 * master_adver_interval_ns
-        + skew_time(priority, master_adver_interval_ns)
+        + skew_time(version, priority, master_adver_interval_ns)
 }
 
 #[cfg(test)]
@@ -57,12 +65,12 @@ mod tests {
         for &(priority, interval_cs, skew, down) in GOLDEN {
             let interval = interval_ns(interval_cs);
             assert_eq!(
-                skew_time(priority, interval),
+                skew_time(Version::V3, priority, interval),
                 skew,
                 "skew of {priority} at {interval_cs}"
             );
             assert_eq!(
-                master_down_interval(priority, interval, DOWN_TIMER_ADVERTS),
+                master_down_interval(Version::V3, priority, interval, DOWN_TIMER_ADVERTS),
                 down,
                 "Master_Down of {priority} at {interval_cs}"
             );
@@ -72,7 +80,27 @@ mod tests {
     #[test]
     fn neighbouring_priorities_never_share_a_skew() {
         for priority in 1..255 {
-            assert!(skew_time(priority, NS_PER_CS) > skew_time(priority + 1, NS_PER_CS));
+            for version in [Version::V2, Version::V3] {
+                assert!(
+                    skew_time(version, priority, NS_PER_CS)
+                        > skew_time(version, priority + 1, NS_PER_CS)
+                );
+            }
         }
+    }
+
+    #[test]
+    fn the_skew_of_version_2_knows_no_interval() {
+        let down = |priority, seconds| {
+            master_down_interval(
+                Version::V2,
+                priority,
+                seconds * NS_PER_S,
+                DOWN_TIMER_ADVERTS,
+            )
+        };
+        assert_eq!(down(100, 1), 3_609_375_000);
+        assert_eq!(down(1, 255), 765_996_093_750);
+        assert_eq!(skew_time(Version::V2, 100, 9 * NS_PER_S), 609_375_000);
     }
 }

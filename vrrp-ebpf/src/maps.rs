@@ -11,8 +11,8 @@ use aya_ebpf::{
 use vrrp_common::{
     checksum,
     contract::{
-        Counter, DEFAULT_INTERFACES, DEFAULT_SLOTS, DEFAULT_VIPS, Doorbell, InterfaceCounters,
-        RING_BYTES, VipKey, VridKey,
+        Counter, DEFAULT_INTERFACES, DEFAULT_PEERS, DEFAULT_SLOTS, DEFAULT_VIPS, Doorbell,
+        InterfaceCounters, PeerKey, PeerLimits, RING_BYTES, VipKey, VridKey,
     },
     receive::Tables,
     slot::Slot,
@@ -29,6 +29,10 @@ pub static VRIDS: HashMap<VridKey, u32, DEFAULT_SLOTS> = HashMap::new();
 /// Which virtual address is ours, and in which slot.
 #[btf_map]
 pub static VIPS: HashMap<VipKey, u32, DEFAULT_VIPS> = HashMap::new();
+
+/// Who may advertise to a slot that checks its unicast peers.
+#[btf_map]
+pub static PEERS: HashMap<PeerKey, PeerLimits, DEFAULT_PEERS> = HashMap::new();
 
 /// What happened to frames that concerned us. User space makes the entry when it attaches.
 #[btf_map]
@@ -47,8 +51,16 @@ pub static HEARTBEAT: Array<u64, 1> = Array::new();
 #[btf_map]
 pub static SCRATCH: PerCpuArray<[u8; SCRATCH_LEN], 1> = PerCpuArray::new();
 
-/// A power of two above the longest VRRP message (1028 bytes).
-pub const SCRATCH_LEN: usize = 2048;
+/// Where a header is put together that a socket buffer has in pieces: the 512 bytes of stack are too
+/// few for one of each kind.
+#[btf_map]
+pub static HEADER: PerCpuArray<[u8; HEADER_LEN], 1> = PerCpuArray::new();
+
+/// As long as the longest header that is read at once.
+pub const HEADER_LEN: usize = 40;
+
+/// A power of two above the longest VRRP message (255 IPv6 addresses: 4088 bytes).
+pub const SCRATCH_LEN: usize = 4096;
 
 /// The maps above.
 pub struct Maps;
@@ -66,6 +78,12 @@ impl Tables for Maps {
     fn vip(&self, key: VipKey) -> Option<u32> {
         // SAFETY: as above.
         unsafe { VIPS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn peer(&self, key: PeerKey) -> Option<PeerLimits> {
+        // SAFETY: as above.
+        unsafe { PEERS.get(key) }.copied()
     }
 
     #[inline(always)]

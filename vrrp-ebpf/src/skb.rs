@@ -1,11 +1,13 @@
 //! Packet memory of a TC program as a [`Frame`]. Part of a socket buffer may be elsewhere than in
 //! the linear bytes a program can reach directly; helpers find it.
 
-use core::{ffi::c_void, mem::MaybeUninit};
+use core::ffi::c_void;
 
 use aya_ebpf::{
     bindings::__sk_buff,
-    helpers::generated::{bpf_skb_load_bytes, bpf_skb_store_bytes},
+    helpers::generated::{
+        bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_store_bytes,
+    },
     programs::TcContext,
 };
 use vrrp_common::{
@@ -61,17 +63,14 @@ impl Frame for SkbFrame<'_> {
             // SAFETY: the bounds were checked just above, and `Wire` allows every bit pattern.
             return Some(unsafe { (start as *const T).read_unaligned() });
         }
-        let mut value = MaybeUninit::<T>::uninit();
-        let target = value.as_mut_ptr().cast::<c_void>();
-        // SAFETY: the helper writes all of the value, or says that it could not.
+        const { assert!(size_of::<T>() <= maps::HEADER_LEN) };
+        let place = maps::HEADER.get_ptr_mut(0)?.cast::<c_void>();
+        let length = size_of::<T>() as u32;
+        // SAFETY: the place is long enough, the helper writes all of the value or says that it could
+        // not, and `Wire` allows every bit pattern.
         unsafe {
-            (bpf_skb_load_bytes(
-                self.skb().cast(),
-                offset as u32,
-                target,
-                size_of::<T>() as u32,
-            ) == 0)
-                .then(|| value.assume_init())
+            (bpf_skb_load_bytes(self.skb().cast(), offset as u32, place, length) == 0)
+                .then(|| place.cast::<T>().read_unaligned())
         }
     }
 
@@ -105,5 +104,11 @@ impl FrameMut for SkbFrame<'_> {
                 0,
             ) == 0
         }
+    }
+
+    #[inline(always)]
+    fn resize(&self, length: usize) -> bool {
+        // SAFETY: the helper takes plain numbers; every access derives its pointers anew.
+        unsafe { bpf_skb_change_tail(self.skb(), length as u32, 0) == 0 }
     }
 }

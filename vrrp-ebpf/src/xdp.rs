@@ -2,7 +2,10 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::{helpers::generated::bpf_xdp_load_bytes, programs::XdpContext};
+use aya_ebpf::{
+    helpers::generated::{bpf_xdp_adjust_tail, bpf_xdp_load_bytes},
+    programs::XdpContext,
+};
 use vrrp_common::frame::{Frame, FrameMut, Wire};
 
 use crate::maps;
@@ -64,5 +67,14 @@ impl FrameMut for XdpFrame<'_> {
         // SAFETY: `place` checked the bounds.
         unsafe { (start as *mut T).write_unaligned(value) };
         true
+    }
+
+    #[inline(always)]
+    fn resize(&self, length: usize) -> bool {
+        // The verifier lets pointers be subtracted in 64 bits only, and the compiler would do with 32.
+        let present = core::hint::black_box(self.length());
+        let delta = length as i32 - present as i32;
+        // SAFETY: the helper takes plain numbers; every access derives its pointers anew.
+        unsafe { bpf_xdp_adjust_tail(self.ctx.ctx, delta) == 0 }
     }
 }

@@ -380,7 +380,7 @@ fn parse_vip(text: &str) -> Result<(Ipv4Addr, u8), String> {
     let address: Ipv4Addr = address
         .parse()
         .map_err(|_| format!("{address} is not an IPv4 address"))?;
-    if !config::can_be_virtual(address) {
+    if !config::can_be_virtual(address.into()) {
         return Err(format!("{address} cannot be anybody's address"));
     }
     match prefix.parse() {

@@ -3,18 +3,19 @@
 use std::{
     collections::BTreeMap,
     io::{self, Read as _},
-    net::Ipv4Addr,
+    net::{Ipv4Addr, Ipv6Addr},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
 use socket2::{Domain, Protocol, Socket, Type};
 use vrrp_common::{
+    contract::Family,
     validate::{self, Located},
-    vrrp::IP_PROTOCOL,
+    vrrp::{GROUP_V4, GROUP_V6},
 };
 
-use crate::net::{Group, Membership, packet_address};
+use crate::net::{Membership, packet_address};
 
 /// A virtual router heard on the LAN.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,9 +50,10 @@ pub fn listen(ifindex: u32) -> Result<Lan> {
     socket
         .bind(&packet_address(ifindex, EVERY_PROTOCOL)?)
         .context("bind the packet socket")?;
-    let _v4 = Membership::join(ifindex, Group::V4).context("join 224.0.0.18")?;
+    let group = Ipv4Addr::from(GROUP_V4).into();
+    let _v4 = Membership::join(ifindex, group).context("join 224.0.0.18")?;
     // A host without IPv6 has no IPv6 virtual routers either.
-    let _v6 = Membership::join(ifindex, Group::V6);
+    let _v6 = Membership::join(ifindex, Ipv6Addr::from(GROUP_V6).into());
     let mut lan = Lan::new();
     let end = Instant::now() + LISTEN;
     let mut buffer = [0; 2048];
@@ -92,7 +94,7 @@ pub fn free_vrid(lan: &Lan, wanted: u8, vips: &[Ipv4Addr]) -> Option<u8> {
 }
 
 fn note(lan: &mut Lan, frame: &[u8]) {
-    let Some((vrid, heard)) = read_v4(frame).or_else(|| read_v6(frame)) else {
+    let Some((vrid, heard)) = read(frame) else {
         return;
     };
     let routers = lan.entry(vrid).or_default();
@@ -101,7 +103,7 @@ fn note(lan: &mut Lan, frame: &[u8]) {
     }
 }
 
-fn read_v4(frame: &[u8]) -> Option<(u8, Heard)> {
+fn read(frame: &[u8]) -> Option<(u8, Heard)> {
     let Located::Found(candidate) = validate::locate(frame) else {
         return None;
     };
@@ -109,7 +111,13 @@ fn read_v4(frame: &[u8]) -> Option<(u8, Heard)> {
     let [first, vrid, _, count, ..] = message else {
         return None;
     };
-    let words = message.get(8..)?.chunks_exact(4).take(usize::from(*count));
+    // An IPv6 router has none that could be ours.
+    let count = if candidate.family == Family::V4 {
+        *count
+    } else {
+        0
+    };
+    let words = message.get(8..)?.chunks_exact(4).take(usize::from(count));
     let addresses = words
         .filter_map(|word| <[u8; 4]>::try_from(word).ok())
         .map(Ipv4Addr::from);
@@ -118,22 +126,6 @@ fn read_v4(frame: &[u8]) -> Option<(u8, Heard)> {
         Heard {
             version: first >> 4,
             addresses: addresses.collect(),
-        },
-    ))
-}
-
-/// IPv6 without extension headers, as VRRP is sent.
-fn read_v6(frame: &[u8]) -> Option<(u8, Heard)> {
-    let is_v6 = frame.get(12..14)? == [0x86, 0xdd] && *frame.get(20)? == IP_PROTOCOL;
-    let message = frame.get(54..).filter(|_| is_v6)?;
-    let [first, vrid, ..] = message else {
-        return None;
-    };
-    Some((
-        *vrid,
-        Heard {
-            version: first >> 4,
-            addresses: Vec::new(),
         },
     ))
 }

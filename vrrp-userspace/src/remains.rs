@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeSet,
     fs, io,
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
     path::{Path, PathBuf},
 };
 
@@ -30,7 +30,7 @@ pub struct Placed {
     /// Interface name.
     pub interface: String,
     /// The address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
 }
 
 /// Every address the daemon may put on an interface, written down before it does.
@@ -132,14 +132,15 @@ fn path(directory: &Path) -> PathBuf {
     directory.join("addresses.json")
 }
 
-fn remove(interface: &Interface, address: Ipv4Addr, prefix: u8) -> Result<(), Refusal> {
+fn remove(interface: &Interface, address: IpAddr, prefix: u8) -> Result<(), Refusal> {
     let mut message = AddressMessage::default();
-    message.header.family = AddressFamily::Inet;
+    message.header.family = match address {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    };
     message.header.index = interface.index;
     message.header.prefix_len = prefix;
-    message
-        .attributes
-        .push(AddressAttribute::Local(IpAddr::V4(address)));
+    message.attributes.push(AddressAttribute::Local(address));
     match request(RouteNetlinkMessage::DelAddress(message)) {
         Ok(_) => Ok(()),
         // It went with the primary address of its subnet, or with the interface.
@@ -231,7 +232,7 @@ mod tests {
         assert_eq!(Record::load(&directory).unwrap(), None);
         let record = Record::of([Placed {
             interface: "eth0".to_owned(),
-            address: Ipv4Addr::new(10, 0, 0, 1),
+            address: IpAddr::from([10, 0, 0, 1]),
         }]);
         record.store(&directory).unwrap();
         assert_eq!(Record::load(&directory).unwrap(), Some(record.clone()));

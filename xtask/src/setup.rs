@@ -24,6 +24,7 @@ const LAB_PROGRAMS: &[(&str, &str)] = &[
 /// What the tests run against besides.
 const TEST_PROGRAMS: &[(&str, &str)] = &[
     ("tc", "iproute2"),
+    ("ping", "iputils-ping"),
     ("mount", "mount"),
     ("unshare", "util-linux"),
     ("keepalived", "keepalived"),

@@ -13,7 +13,7 @@ use vrrp_common::{
     election::{Action, Actions, Election, Event, Settings, State},
     slot::{Facts, Slot},
     timers,
-    vrrp::{Advert, ChecksumForm, Source},
+    vrrp::{Advert, ChecksumForm, Source, Version},
 };
 
 use oracle::Oracle;
@@ -359,7 +359,7 @@ impl Cluster {
             return;
         }
         let learned = timers::interval_ns(interval_cs);
-        let down = timers::master_down_interval(spec.priority, learned, 3);
+        let down = timers::master_down_interval(Version::V3, spec.priority, learned, 3);
         assert!(
             self.now >= heard.seen_ns + down,
             "router {node} takes over {} ns after an advert it must obey, Master_Down is {down}",

@@ -54,6 +54,8 @@ pub enum Cause {
     FaultRaised,
     /// Nothing tracked fails any longer.
     FaultCleared,
+    /// Another member of the sync group left MASTER, or is in FAULT.
+    Group,
 }
 
 /// The most actions one event can cause.

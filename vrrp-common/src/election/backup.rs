@@ -19,6 +19,8 @@ pub(super) struct Backup {
     /// Overrides the Master_Down deadline: we noticed it late and listen once more.
     listen_until_ns: Option<u64>,
     preemption: Preemption,
+    /// A member of a sync group that would be MASTER, and why: it waits for the others.
+    ready: Option<Cause>,
 }
 
 /// Where `preempt_delay` stands.
@@ -41,7 +43,23 @@ impl Backup {
             master_priority: None,
             listen_until_ns: None,
             preemption: Preemption::Idle,
+            ready: None,
         }
+    }
+
+    /// An owner in a sync group waits for the others and for nobody else.
+    pub(super) const fn does_not_wait(&mut self) {
+        self.ready = Some(Cause::Owner);
+    }
+
+    /// Whether only its sync group keeps it from being MASTER.
+    pub(super) const fn is_ready(&self) -> bool {
+        self.ready.is_some()
+    }
+
+    /// Why it would be MASTER.
+    pub(super) const fn ready(&self) -> Option<Cause> {
+        self.ready
     }
 
     /// A former master that yields to an advert it has heard.
@@ -71,6 +89,7 @@ impl Backup {
     fn accept(&mut self, now_ns: u64, (at_ns, facts): (u64, Facts), own: u8, settings: &Settings) {
         self.reference_ns = at_ns;
         self.listen_until_ns = None;
+        self.ready = None;
         if facts.interval_cs != 0 {
             self.master_interval_ns = timers::interval_ns(facts.interval_cs);
         }
@@ -118,13 +137,17 @@ pub(super) const fn floor_of(priority: u8, settings: &Settings, delay_over: bool
 }
 
 impl Election {
-    /// When the Master_Down timer, or the preempt delay, runs out.
-    pub(super) fn backup_deadline(&self, backup: &Backup) -> u64 {
+    /// When the Master_Down timer, or the preempt delay, runs out. Who waits for its sync group is
+    /// looked at when that is about to decide.
+    pub(super) fn backup_deadline(&self, backup: &Backup) -> Option<u64> {
+        if backup.is_ready() {
+            return None;
+        }
         let down = self.master_down_deadline(backup);
-        match backup.preemption {
+        Some(match backup.preemption {
             Preemption::Waiting(until) => down.min(until),
             Preemption::Idle | Preemption::Over => down,
-        }
+        })
     }
 
     fn master_down_deadline(&self, backup: &Backup) -> u64 {
@@ -137,10 +160,12 @@ impl Election {
     /// How long an advert holds us down: Master_Down_Interval, or Skew_Time after a resignation.
     const fn patience(&self, interval_ns: u64, resigned: bool) -> u64 {
         let priority = self.standing.priority;
+        let version = self.settings.version;
         if resigned {
-            timers::skew_time(priority, interval_ns)
+            timers::skew_time(version, priority, interval_ns)
         } else {
-            timers::master_down_interval(priority, interval_ns, self.settings.down_timer_adverts)
+            let adverts = self.settings.down_timer_adverts;
+            timers::master_down_interval(version, priority, interval_ns, adverts)
         }
     }
 
@@ -202,6 +227,9 @@ impl Election {
         let Role::Backup(backup) = &self.role else {
             return;
         };
+        if backup.is_ready() {
+            return;
+        }
         let deadline = self.master_down_deadline(backup);
         let Some(late) = now_ns.checked_sub(deadline) else {
             return;
@@ -224,7 +252,10 @@ impl Election {
         } else {
             Cause::MasterTimeout
         };
-        self.promote(now_ns, cause, actions);
+        match &mut self.role {
+            Role::Backup(backup) if self.settings.grouped => backup.ready = Some(cause),
+            _ => self.promote(now_ns, cause, actions),
+        }
     }
 
     /// RFC 9568 6.4.2: advert first. The lease and the announcements follow once the addresses are
@@ -244,12 +275,22 @@ impl Election {
     /// An advert beats us: silence first.
     pub(super) fn yield_to(&mut self, heard: &Heard, actions: &mut Actions) {
         let latest = (heard.seen_ns, heard.master);
-        self.step_down(
-            Backup::yielding(latest),
-            heard.seen_ns,
-            Cause::Beaten,
-            actions,
-        );
+        let backup = Backup::yielding(latest);
+        actions.push(Action::Lease(0));
+        if self.settings.higher_prio_send_advert {
+            actions.push(Action::Advertise {
+                priority: self.standing.priority,
+            });
+        }
+        self.step_down(backup, heard.seen_ns, Cause::Beaten, actions);
+    }
+
+    /// Another member of the sync group is MASTER no longer. Nobody beat us: who is MASTER next is
+    /// listened for.
+    pub(super) fn yield_to_group(&mut self, now_ns: u64, actions: &mut Actions) {
+        let backup = Backup::listening(now_ns, self.settings.interval_ns);
+        actions.push(Action::Lease(0));
+        self.step_down(backup, now_ns, Cause::Group, actions);
     }
 
     /// We did not run for longer than our lease. Whoever was heard meanwhile, and must be obeyed,
@@ -267,11 +308,12 @@ impl Election {
         } else {
             Backup::overslept(now_ns, self.settings.interval_ns)
         };
+        actions.push(Action::Lease(0));
         self.step_down(backup, now_ns, Cause::Overslept, actions);
     }
 
+    /// Behind the silence that every demotion begins with.
     fn step_down(&mut self, mut backup: Backup, at_ns: u64, cause: Cause, actions: &mut Actions) {
-        actions.push(Action::Lease(0));
         backup.weigh_preemption(at_ns, self.standing.priority, &self.settings);
         self.become_backup(backup, actions);
         actions.push(Action::RemoveAddresses);

@@ -22,6 +22,9 @@ pub(super) struct Master {
     cause: Cause,
     /// Adver_Timer.
     adver_due_ns: u64,
+    /// The interval that was raised goes on for some adverts more: whoever knows only that one would
+    /// take us for dead.
+    old_cadence: Option<OldCadence>,
     /// When the clock was read before the last advert the kernel took; 0 = none yet.
     advertised_ns: u64,
     /// Whether the addresses of this epoch are on the interface.
@@ -34,10 +37,22 @@ pub(super) struct Master {
     reannounced_ns: u64,
     /// A losing advert waits for its answer until then.
     reassert_due_ns: Option<u64>,
+    /// The last losing advert was a resignation, which is always answered.
+    answers_resignation: bool,
     /// The second round of announcements.
     announce_due_ns: Option<u64>,
+    /// The second round of announcements after a losing advert.
+    lower_prio_due_ns: Option<u64>,
     /// The next refresh.
     refresh_due_ns: Option<u64>,
+}
+
+/// An interval that adverts still keep to, though they carry a longer one.
+#[derive(Clone, Copy, Debug)]
+struct OldCadence {
+    interval_ns: u64,
+    /// How many adverts more.
+    adverts: u8,
 }
 
 impl Master {
@@ -46,13 +61,16 @@ impl Master {
             since_ns: now_ns,
             cause,
             adver_due_ns: now_ns + settings.interval_ns,
+            old_cadence: None,
             advertised_ns: 0,
             settled: false,
             dealt_with_ns: now_ns,
             reasserted_ns: 0,
             reannounced_ns: 0,
             reassert_due_ns: None,
+            answers_resignation: false,
             announce_due_ns: None,
+            lower_prio_due_ns: None,
             refresh_due_ns: None,
         }
     }
@@ -61,11 +79,40 @@ impl Master {
         [
             self.reassert_due_ns,
             self.announce_due_ns,
+            self.lower_prio_due_ns,
             self.refresh_due_ns,
         ]
         .into_iter()
         .flatten()
         .fold(self.adver_due_ns, u64::min)
+    }
+
+    /// A shorter interval counts at once, a longer one after as many adverts as make a master dead.
+    pub(super) fn change_interval(&mut self, now_ns: u64, before: u64, after: u64, adverts: u8) {
+        let shortest = self
+            .old_cadence
+            .map_or(before, |old| old.interval_ns.min(before));
+        self.old_cadence = (after > shortest).then_some(OldCadence {
+            interval_ns: shortest,
+            adverts,
+        });
+        self.adver_due_ns = self.adver_due_ns.min(now_ns + after);
+    }
+
+    /// The interval that adverts keep to now.
+    const fn cadence(&self, interval_ns: u64) -> u64 {
+        match self.old_cadence {
+            Some(old) => old.interval_ns,
+            None => interval_ns,
+        }
+    }
+
+    /// One more advert has carried the new interval.
+    fn count_down_old_cadence(&mut self) {
+        self.old_cadence = self.old_cadence.and_then(|old| {
+            let adverts = old.adverts.saturating_sub(1);
+            (adverts > 0).then_some(OldCadence { adverts, ..old })
+        });
     }
 }
 
@@ -114,7 +161,7 @@ impl Election {
         let Role::Master(master) = &self.role else {
             return None;
         };
-        let interval = self.settings.interval_ns;
+        let interval = master.cadence(self.settings.interval_ns);
         let sleep = self.lease_span().saturating_sub(interval).max(interval / 2);
         (now_ns.saturating_sub(master.adver_due_ns) > sleep).then_some(master.since_ns)
     }
@@ -135,6 +182,7 @@ impl Election {
             master.reassert_due_ns = Some(now_ns.max(master.reasserted_ns + gap));
         }
         let resigns = heard.other_ns == latest && heard.other.priority == PRIORITY_RESIGN;
+        master.answers_resignation = resigns;
         if resigns {
             // 6.4.3 resets Adver_Timer after answering a priority-0 advert.
             master.adver_due_ns = master
@@ -146,32 +194,47 @@ impl Election {
     fn advertise_if_due(&mut self, now_ns: u64, actions: &mut Actions) {
         let interval = self.settings.interval_ns;
         let priority = self.standing.priority;
-        let repeat = self.settings.announce.lower_prio_repeat;
+        let quiet = self.settings.lower_prio_no_advert;
         let Role::Master(master) = &mut self.role else {
             return;
         };
         let reassert = master.reassert_due_ns.is_some_and(|due| due <= now_ns);
         let regular = master.adver_due_ns <= now_ns;
-        if !reassert && !regular {
-            return;
-        }
         if regular {
-            let next = master.adver_due_ns + interval;
+            master.count_down_old_cadence();
+            let cadence = master.cadence(interval);
+            let next = master.adver_due_ns + cadence;
             master.adver_due_ns = if next > now_ns {
                 next
             } else {
-                now_ns + interval
+                now_ns + cadence
             };
         }
-        actions.push(Action::Advertise { priority });
+        if regular || (reassert && (!quiet || master.answers_resignation)) {
+            actions.push(Action::Advertise { priority });
+        }
         if reassert {
-            master.reassert_due_ns = None;
-            master.reasserted_ns = now_ns;
-            let quiet = now_ns >= master.reannounced_ns + REANNOUNCE_GAP_NS;
-            if master.settled && repeat > 0 && quiet {
-                master.reannounced_ns = now_ns;
-                actions.push(Action::Announce { repeat });
+            self.announce_against_loser(now_ns, actions);
+        }
+    }
+
+    /// Whoever has heard the loser may have learned its MAC.
+    fn announce_against_loser(&mut self, now_ns: u64, actions: &mut Actions) {
+        let announce = self.settings.announce;
+        let Role::Master(master) = &mut self.role else {
+            return;
+        };
+        master.reassert_due_ns = None;
+        master.reasserted_ns = now_ns;
+        let quiet = now_ns >= master.reannounced_ns + REANNOUNCE_GAP_NS;
+        if master.settled && announce.lower_prio_repeat > 0 && quiet {
+            master.reannounced_ns = now_ns;
+            if announce.lower_prio_delay_ns > 0 && master.lower_prio_due_ns.is_none() {
+                master.lower_prio_due_ns = Some(now_ns + announce.lower_prio_delay_ns);
             }
+            actions.push(Action::Announce {
+                repeat: announce.lower_prio_repeat,
+            });
         }
     }
 
@@ -184,6 +247,12 @@ impl Election {
             master.announce_due_ns = None;
             actions.push(Action::Announce {
                 repeat: announce.repeat,
+            });
+        }
+        if master.lower_prio_due_ns.is_some_and(|due| due <= now_ns) {
+            master.lower_prio_due_ns = None;
+            actions.push(Action::Announce {
+                repeat: announce.lower_prio_repeat,
             });
         }
         if let Some(due) = master.refresh_due_ns
@@ -205,14 +274,18 @@ impl Election {
     }
 
     /// How long an advert vouches for us: not longer than any backup that received it waits.
-    const fn lease_span(&self) -> u64 {
+    fn lease_span(&self) -> u64 {
         let adverts = self.settings.down_timer_adverts;
         let adverts = if adverts < timers::DOWN_TIMER_ADVERTS {
             adverts
         } else {
             timers::DOWN_TIMER_ADVERTS
         };
-        adverts as u64 * self.settings.interval_ns
+        let interval = match &self.role {
+            Role::Master(master) => master.cadence(self.settings.interval_ns),
+            _ => self.settings.interval_ns,
+        };
+        u64::from(adverts) * interval
     }
 
     pub(super) fn advertised(&mut self, at_ns: u64, actions: &mut Actions) {

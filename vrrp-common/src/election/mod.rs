@@ -18,23 +18,31 @@
 
 mod actions;
 mod backup;
+pub mod group;
 mod master;
 #[cfg(test)]
 mod tests;
 
 pub use actions::{Action, Actions, Cause};
 use backup::Backup;
+use group::Stance;
 use master::Master;
 
 use crate::{
     slot::{Heard, Standing},
     timers,
-    vrrp::{PRIORITY_OWNER, PRIORITY_RESIGN, Source},
+    vrrp::{PRIORITY_OWNER, PRIORITY_RESIGN, Source, Version},
 };
 
 /// How a virtual router is configured. Times in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a keyword of its own"
+)]
 pub struct Settings {
+    /// Protocol version (`version`).
+    pub version: Version,
     /// Advertisement_Interval (`advert_int`).
     pub interval_ns: u64,
     /// Preempt_Mode; false for `nopreempt`.
@@ -43,6 +51,15 @@ pub struct Settings {
     pub preempt_delay_ns: u64,
     /// Missed adverts that make a master dead (`down_timer_adverts`).
     pub down_timer_adverts: u8,
+    /// A MASTER that is beaten sends one more advert, so that the winner announces the addresses
+    /// (`higher_prio_send_advert`).
+    pub higher_prio_send_advert: bool,
+    /// A MASTER does not answer losing adverts with one of its own, against RFC 9568 6.4.3
+    /// (`lower_prio_no_advert`).
+    pub lower_prio_no_advert: bool,
+    /// It is a member of a sync group: it becomes and stays MASTER only together with the others
+    /// ([`group`]).
+    pub grouped: bool,
     /// Announcements of every address on promotion and later.
     pub announce: Announce,
 }
@@ -60,6 +77,8 @@ pub struct Announce {
     pub refresh_repeat: u32,
     /// Announcements per address after a losing advert (`garp_lower_prio_repeat`).
     pub lower_prio_repeat: u32,
+    /// When the second round of those follows (`garp_lower_prio_delay`).
+    pub lower_prio_delay_ns: u64,
 }
 
 impl Default for Announce {
@@ -70,6 +89,7 @@ impl Default for Announce {
             refresh_ns: 0,
             refresh_repeat: 1,
             lower_prio_repeat: 5,
+            lower_prio_delay_ns: 5 * timers::NS_PER_S,
         }
     }
 }
@@ -77,10 +97,14 @@ impl Default for Announce {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            version: Version::V3,
             interval_ns: timers::NS_PER_S,
             preempt: true,
             preempt_delay_ns: 0,
             down_timer_adverts: timers::DOWN_TIMER_ADVERTS,
+            higher_prio_send_advert: false,
+            lower_prio_no_advert: false,
+            grouped: false,
             announce: Announce::default(),
         }
     }
@@ -110,6 +134,8 @@ pub enum Event {
     Look(Heard),
     /// The effective priority changed.
     Priority(u8),
+    /// Advertisement_Interval changed, in nanoseconds; adverts carry it from now on.
+    Interval(u64),
     /// The address our adverts come from changed.
     Source(Source),
     /// The MAC of the interface changed.
@@ -122,6 +148,8 @@ pub enum Event {
     Advertised(u64),
     /// The addresses added in this epoch are on the interface, or were refused for good.
     Settled(u64),
+    /// What the sync group asks for.
+    Group(group::Order),
 }
 
 /// One virtual router's election.
@@ -138,7 +166,10 @@ enum Role {
     Init,
     Backup(Backup),
     Master(Master),
-    Fault,
+    Fault {
+        /// Whether something of our own failed, and not only of another member of the sync group.
+        own: bool,
+    },
 }
 
 impl Election {
@@ -167,7 +198,7 @@ impl Election {
             Role::Init => State::Init,
             Role::Backup(_) => State::Backup,
             Role::Master(_) => State::Master,
-            Role::Fault => State::Fault,
+            Role::Fault { .. } => State::Fault,
         }
     }
 
@@ -187,8 +218,8 @@ impl Election {
     #[must_use]
     pub fn deadline(&self) -> Option<u64> {
         match &self.role {
-            Role::Init | Role::Fault => None,
-            Role::Backup(backup) => Some(self.backup_deadline(backup)),
+            Role::Init | Role::Fault { .. } => None,
+            Role::Backup(backup) => self.backup_deadline(backup),
             Role::Master(master) => Some(master.deadline()),
         }
     }
@@ -202,6 +233,7 @@ impl Election {
             Event::Shutdown => self.shutdown(&mut actions),
             Event::Look(heard) => self.look(now_ns, &heard, &mut actions),
             Event::Priority(priority) => self.set_priority(now_ns, priority, &mut actions),
+            Event::Interval(interval_ns) => self.set_interval(now_ns, interval_ns),
             Event::Source(source) => {
                 self.standing.source = source;
                 actions.push(Action::Publish(self.standing));
@@ -211,23 +243,19 @@ impl Election {
                 actions.push(Action::Publish(self.standing));
                 self.announce_anew(&mut actions);
             }
-            Event::FaultRaised => self.raise_fault(&mut actions),
+            Event::FaultRaised => self.raise_fault(true, Cause::FaultRaised, &mut actions),
             Event::FaultCleared => self.clear_fault(now_ns, &mut actions),
             Event::Advertised(at_ns) => self.advertised(at_ns, &mut actions),
             Event::Settled(epoch) => self.settled(now_ns, epoch, &mut actions),
+            Event::Group(order) => self.obey_group(now_ns, order, &mut actions),
         }
         actions
     }
 
     /// RFC 9568 6.4.1: the owner is MASTER at once, anybody else listens first.
     fn startup(&mut self, now_ns: u64, actions: &mut Actions) {
-        if !matches!(self.role, Role::Init) {
-            return;
-        }
-        if self.standing.priority == PRIORITY_OWNER {
-            self.promote(now_ns, Cause::Owner, actions);
-        } else {
-            self.listen(now_ns, Cause::Startup, actions);
+        if matches!(self.role, Role::Init) {
+            self.begin(now_ns, Cause::Startup, actions);
         }
     }
 
@@ -235,14 +263,17 @@ impl Election {
         match core::mem::replace(&mut self.role, Role::Init) {
             Role::Init => return,
             Role::Master(_) => resign(actions),
-            Role::Backup(_) | Role::Fault => {}
+            Role::Backup(_) | Role::Fault { .. } => {}
         }
         actions.push(Action::Entered(State::Init, Cause::Shutdown));
     }
 
-    fn raise_fault(&mut self, actions: &mut Actions) {
-        match core::mem::replace(&mut self.role, Role::Fault) {
-            Role::Fault => return,
+    fn raise_fault(&mut self, own: bool, cause: Cause, actions: &mut Actions) {
+        match core::mem::replace(&mut self.role, Role::Fault { own }) {
+            Role::Fault { own: before } => {
+                self.role = Role::Fault { own: before || own };
+                return;
+            }
             Role::Master(_) => resign(actions),
             // Whatever a daemon that crashed has left on the interface; an owner's may be its own.
             Role::Init if self.standing.priority != PRIORITY_OWNER => {
@@ -254,17 +285,55 @@ impl Election {
         // incumbent.
         self.standing.floor = self.resting_floor();
         actions.push(Action::Publish(self.standing));
-        actions.push(Action::Entered(State::Fault, Cause::FaultRaised));
+        actions.push(Action::Entered(State::Fault, cause));
     }
 
     fn clear_fault(&mut self, now_ns: u64, actions: &mut Actions) {
-        if !matches!(self.role, Role::Fault) {
-            return;
+        match &mut self.role {
+            // The other members may have faults of their own.
+            Role::Fault { own } if self.settings.grouped => *own = false,
+            Role::Fault { .. } => self.begin(now_ns, Cause::FaultCleared, actions),
+            _ => {}
         }
-        if self.standing.priority == PRIORITY_OWNER {
+    }
+
+    /// Takes part in the election.
+    fn begin(&mut self, now_ns: u64, cause: Cause, actions: &mut Actions) {
+        let owner = self.standing.priority == PRIORITY_OWNER;
+        if owner && !self.settings.grouped {
             self.promote(now_ns, Cause::Owner, actions);
         } else {
-            self.listen(now_ns, Cause::FaultCleared, actions);
+            self.listen(now_ns, cause, actions);
+        }
+    }
+
+    /// How it stands towards its sync group.
+    #[must_use]
+    pub const fn stance(&self) -> Stance {
+        match &self.role {
+            Role::Init => Stance::Out,
+            Role::Backup(backup) if backup.is_ready() => Stance::Ready,
+            Role::Backup(_) => Stance::Listening,
+            Role::Master(_) => Stance::Master,
+            Role::Fault { own } => Stance::Fault { own: *own },
+        }
+    }
+
+    fn obey_group(&mut self, now_ns: u64, order: group::Order, actions: &mut Actions) {
+        match (order, &self.role) {
+            (group::Order::Promote, Role::Backup(backup)) => {
+                if let Some(cause) = backup.ready() {
+                    self.promote(now_ns, cause, actions);
+                }
+            }
+            (group::Order::Yield, Role::Master(_)) => self.yield_to_group(now_ns, actions),
+            (group::Order::Fault, Role::Backup(_) | Role::Master(_)) => {
+                self.raise_fault(false, Cause::Group, actions);
+            }
+            (group::Order::ClearFault, Role::Fault { own: false }) => {
+                self.begin(now_ns, Cause::FaultCleared, actions);
+            }
+            _ => {}
         }
     }
 
@@ -278,15 +347,24 @@ impl Election {
                 backup.weigh_preemption(now_ns, priority, &self.settings);
                 backup.floor(priority, &self.settings)
             }
-            Role::Init | Role::Fault | Role::Master(_) => self.resting_floor(),
+            Role::Init | Role::Fault { .. } | Role::Master(_) => self.resting_floor(),
         };
         self.standing.floor = floor;
         actions.push(Action::Publish(self.standing));
     }
 
+    /// A backup goes on by what it has learned; a master changes its cadence.
+    fn set_interval(&mut self, now_ns: u64, interval_ns: u64) {
+        let before = core::mem::replace(&mut self.settings.interval_ns, interval_ns);
+        let adverts = self.settings.down_timer_adverts;
+        if let Role::Master(master) = &mut self.role {
+            master.change_interval(now_ns, before, interval_ns, adverts);
+        }
+    }
+
     fn look(&mut self, now_ns: u64, heard: &Heard, actions: &mut Actions) {
         match self.role {
-            Role::Init | Role::Fault => {}
+            Role::Init | Role::Fault { .. } => {}
             Role::Backup(_) => self.look_as_backup(now_ns, heard, actions),
             Role::Master(_) => self.look_as_master(now_ns, heard, actions),
         }
@@ -295,10 +373,11 @@ impl Election {
     /// Begins to listen for a master. Whatever a daemon that crashed has left on the interface goes:
     /// a BACKUP carries no virtual address.
     fn listen(&mut self, now_ns: u64, cause: Cause, actions: &mut Actions) {
-        self.become_backup(
-            Backup::listening(now_ns, self.settings.interval_ns),
-            actions,
-        );
+        let mut backup = Backup::listening(now_ns, self.settings.interval_ns);
+        if self.standing.priority == PRIORITY_OWNER {
+            backup.does_not_wait();
+        }
+        self.become_backup(backup, actions);
         actions.push(Action::RemoveAddresses);
         actions.push(Action::Entered(State::Backup, cause));
     }

@@ -73,7 +73,28 @@ impl Slot {
     #[inline(always)]
     #[must_use]
     pub fn may_answer(&self, now_ns: u64) -> bool {
-        now_ns < self.user.lease_ns.load() && self.kernel.beaten.load() != self.user.epoch.load()
+        now_ns < self.user.lease_ns.load() && !self.is_beaten()
+    }
+
+    /// Whether it has been beaten in this epoch.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_beaten(&self) -> bool {
+        self.kernel.beaten.load() == self.user.epoch.load()
+    }
+
+    /// On a group's own slot: one of its members has been beaten.
+    #[inline(always)]
+    pub fn record_beaten_member(&self) {
+        self.kernel.beaten.store(self.user.epoch.load());
+    }
+
+    /// The slot of its sync group.
+    #[inline(always)]
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "stored from a `u32`")]
+    pub fn group(&self) -> Option<u32> {
+        (self.user.group.load() as u32).checked_sub(1)
     }
 
     /// Counts an answered question.

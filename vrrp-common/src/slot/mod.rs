@@ -1,6 +1,6 @@
 //! The per-VRID map slot: what the kernel saw of the others, and what user space told it of us.
 //!
-//! Three cache lines, one writer each side: the kernel writes [`KernelHalf`], user space
+//! Four cache lines, one writer each side: the kernel writes [`KernelHalf`], user space
 //! [`UserHalf`], both in plain 8-byte stores, so that user space can map the array into its memory
 //! and neither side ever takes a lock. Nothing spans two words that must change together; where a
 //! reader sees a mixture, the next advert or the next deadline heals it.
@@ -12,6 +12,7 @@
 mod bearing;
 mod facts;
 mod kernel;
+mod rules;
 #[cfg(test)]
 mod tests;
 mod user;
@@ -19,6 +20,8 @@ mod word;
 
 pub use bearing::{Bearing, bearing, beats};
 pub use facts::{FactWords, Facts};
+use rules::RuleWords;
+pub use rules::{Rules, Transport};
 pub use user::{Heard, Standing};
 pub use word::Word;
 
@@ -64,6 +67,8 @@ pub struct KernelHalf {
 ///   0 lease_ns   8 epoch       16 own: MAC in bits 16-63, floor in 8-15, priority in 0-7
 ///  24 source high              32 source low
 ///  40 news_read 48 decided_ns  56 generation
+///  64 rules (packed, password, group high, low)
+///  96 group    104 spare
 /// ```
 #[repr(C, align(64))]
 pub struct UserHalf {
@@ -84,6 +89,12 @@ pub struct UserHalf {
     decided_ns: Word,
     /// Changes each time the slot is given to another virtual router.
     generation: Word,
+    /// What it accepts.
+    rules: RuleWords,
+    /// The slot of its sync group, counted from one; 0 = none. Of a group's own slot only `epoch` and
+    /// `beaten` are used.
+    group: Word,
+    spare: [Word; 3],
 }
 
 /// One virtual router's slot in the `MASTER_SEEN` map.
@@ -93,7 +104,7 @@ pub struct Slot {
     user: UserHalf,
 }
 
-const _: () = assert!(size_of::<KernelHalf>() == 128 && size_of::<UserHalf>() == 64);
+const _: () = assert!(size_of::<KernelHalf>() == 128 && size_of::<UserHalf>() == 128);
 
 impl Slot {
     /// An empty slot.
@@ -123,6 +134,9 @@ impl Slot {
                 news_read: Word::new(0),
                 decided_ns: Word::new(0),
                 generation: Word::new(0),
+                rules: RuleWords::new(),
+                group: Word::new(0),
+                spare: [const { Word::new(0) }; 3],
             },
         }
     }

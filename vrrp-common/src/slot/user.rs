@@ -71,6 +71,18 @@ impl Slot {
         self.user.lease_ns.load()
     }
 
+    /// Makes the slot a member of the sync group that has this slot, or of none.
+    pub fn join_group(&self, group: Option<u32>) {
+        self.user
+            .group
+            .store(group.map_or(0, |slot| u64::from(slot) + 1));
+    }
+
+    /// On a group's own slot: a new promotion of all members. What beat them before counts no longer.
+    pub fn store_epoch(&self, epoch: u64) {
+        self.user.epoch.store(epoch);
+    }
+
     /// Notes when a decision to advertise was taken.
     pub fn store_decided(&self, now_ns: u64) {
         self.user.decided_ns.store(now_ns);

@@ -2,6 +2,8 @@
 
 use std::net::Ipv4Addr;
 
+use vrrp_common::vrrp::{GROUP_V4, Version};
+
 use super::model::{Config, Instance, Notify};
 use crate::net::{Scope, VirtualAddress};
 
@@ -31,7 +33,7 @@ pub struct Choice {
 #[must_use]
 pub fn config(choice: &Choice) -> Config {
     let address = |&(address, prefix): &(Ipv4Addr, u8)| VirtualAddress {
-        address,
+        address: address.into(),
         prefix,
         label: None,
         broadcast: None,
@@ -40,11 +42,20 @@ pub fn config(choice: &Choice) -> Config {
     let instance = Instance {
         name: "default".to_owned(),
         interface: choice.interface.clone(),
+        version: Version::V3,
+        password: None,
+        group: Ipv4Addr::from(GROUP_V4).into(),
+        unicast: None,
+        source: None,
         vrid: choice.vrid,
         priority: choice.priority,
         interval_cs: choice.interval_cs,
         addresses: choice.vips.iter().map(address).collect(),
         excluded: Vec::new(),
+        accept: true,
+        strict: false,
+        higher_prio_send_advert: false,
+        lower_prio_no_advert: false,
         nopreempt: false,
         preempt_delay: std::time::Duration::ZERO,
         track_scripts: Vec::new(),

@@ -119,6 +119,14 @@ pub(super) const INSTANCE: &[&str] = &[
     "kernel_rx_buf_size", "authentication", "auth_hmac",
 ];
 
+/// In `vrrp_sync_group`.
+#[rustfmt::skip]
+pub(super) const GROUP: &[&str] = &[
+    "group", "track_interface", "track_script", "track_file", "track_process", "track_bfd",
+    "notify_backup", "notify_master", "notify_fault", "notify_stop", "notify", "smtp_alert",
+    "global_tracking", "sync_group_tracking_weight", "notify_priority_changes",
+];
+
 /// In `vrrp_script`.
 #[rustfmt::skip]
 pub(super) const SCRIPT: &[&str] =
@@ -128,6 +136,6 @@ pub(super) const SCRIPT: &[&str] =
 #[rustfmt::skip]
 pub(super) const SILENT: &[&str] = &[
     "vrrp_skip_check_adv_addr", "skip_check_adv_addr", "vrrp_garp_interval", "vrrp_gna_interval",
-    "native_ipv6", "debug", "accept", "linkbeat_use_polling",
+    "native_ipv6", "debug", "linkbeat_use_polling",
     "process_names", "vrrp_iptables", "vrrp_ipsets", "router_id", "nftables",
 ];

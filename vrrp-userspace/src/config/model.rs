@@ -1,8 +1,16 @@
 //! A checked configuration.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
-use vrrp_common::election::Announce;
+use vrrp_common::{
+    contract::Family,
+    election::Announce,
+    vrrp::{GROUP_V4, GROUP_V6, Version},
+};
 
 use super::source::Span;
 use crate::net::VirtualAddress;
@@ -16,6 +24,8 @@ pub struct Config {
     pub scripts: BTreeMap<String, Script>,
     /// `vrrp_instance`, in the order of the file.
     pub instances: Vec<Instance>,
+    /// `vrrp_sync_group`, in the order of the file.
+    pub groups: Vec<SyncGroup>,
 }
 
 impl Config {
@@ -25,10 +35,21 @@ impl Config {
         let of = |instance: &Instance| instance.addresses.len() + instance.excluded.len();
         self.instances.iter().map(of).sum()
     }
+
+    /// How many unicast peers there are in all.
+    #[must_use]
+    pub fn peer_count(&self) -> usize {
+        let unicast = self.instances.iter().filter_map(|it| it.unicast.as_ref());
+        unicast.map(|unicast| unicast.peers.len()).sum()
+    }
 }
 
 /// `global_defs`.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a keyword of its own"
+)]
 pub struct Global {
     /// `router_id`: this machine's name in messages.
     pub router_id: Option<String>,
@@ -39,13 +60,27 @@ pub struct Global {
     /// `vrrp_script_default_weight`: the weight of a script that has none.
     pub default_weight: i32,
     /// `vrrp_version`, with its place.
-    pub version: Option<(u8, Span)>,
+    pub version: Option<Version>,
     /// `v3_checksum_as_v2`.
     pub checksum_message_only: bool,
     /// `vrrp_down_timer_adverts`.
     pub down_timer_adverts: u8,
     /// `vrrp_garp_*`.
     pub announce: Announce,
+    /// `vrrp_mcast_group4`.
+    pub group_v4: Ipv4Addr,
+    /// `vrrp_mcast_group6`.
+    pub group_v6: Ipv6Addr,
+    /// `vrrp_strict`.
+    pub strict: bool,
+    /// `vrrp_check_unicast_src`.
+    pub checks_peers: bool,
+    /// `vrrp_higher_prio_send_advert`.
+    pub higher_prio_send_advert: bool,
+    /// `vrrp_lower_prio_no_advert`.
+    pub lower_prio_no_advert: bool,
+    /// `vrrp_startup_delay`: how long after its start the daemon takes no part.
+    pub startup_delay: Duration,
 }
 
 /// The weight of a script that has none, unless configured: what the mission asks for.
@@ -62,6 +97,13 @@ impl Default for Global {
             checksum_message_only: false,
             down_timer_adverts: vrrp_common::timers::DOWN_TIMER_ADVERTS,
             announce: Announce::default(),
+            group_v4: Ipv4Addr::from(GROUP_V4),
+            group_v6: Ipv6Addr::from(GROUP_V6),
+            strict: false,
+            checks_peers: false,
+            higher_prio_send_advert: false,
+            lower_prio_no_advert: false,
+            startup_delay: Duration::ZERO,
         }
     }
 }
@@ -125,11 +167,25 @@ impl Weight {
 
 /// `vrrp_instance`: one virtual router.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a keyword of its own"
+)]
 pub struct Instance {
     /// Its name.
     pub name: String,
     /// `interface`.
     pub interface: String,
+    /// `version`.
+    pub version: Version,
+    /// `auth_pass` of `VRRPv2`, padded with zeros, as a big-endian number.
+    pub password: Option<u64>,
+    /// `mcast_dst_ip`, or the family's group.
+    pub group: IpAddr,
+    /// `unicast_peer` and what goes with it, instead of multicast.
+    pub unicast: Option<Unicast>,
+    /// `unicast_src_ip` or `mcast_src_ip`: where adverts come from.
+    pub source: Option<IpAddr>,
     /// `virtual_router_id`.
     pub vrid: u8,
     /// `priority`: the base priority.
@@ -140,6 +196,14 @@ pub struct Instance {
     pub addresses: Vec<VirtualAddress>,
     /// `virtual_ipaddress_excluded`: on the interface, but not in adverts.
     pub excluded: Vec<VirtualAddress>,
+    /// Accept_Mode: false with `no_accept`.
+    pub accept: bool,
+    /// `strict_mode`.
+    pub strict: bool,
+    /// `higher_prio_send_advert`.
+    pub higher_prio_send_advert: bool,
+    /// `lower_prio_no_advert`.
+    pub lower_prio_no_advert: bool,
     /// `nopreempt`.
     pub nopreempt: bool,
     /// `preempt_delay`.
@@ -156,6 +220,49 @@ pub struct Instance {
     pub down_timer_adverts: u8,
     /// `garp_*`.
     pub announce: Announce,
+    /// `notify*`.
+    pub notify: Notify,
+    /// Where it stands.
+    pub span: Span,
+}
+
+impl Instance {
+    /// The family of its adverts: that of its first address.
+    #[must_use]
+    pub fn family(&self) -> Family {
+        Family::of(self.group)
+    }
+}
+
+/// How adverts travel without multicast.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unicast {
+    /// `unicast_peer`.
+    pub peers: Vec<Peer>,
+    /// `unicast_ttl`.
+    pub ttl: u8,
+    /// Only configured peers count: `check_unicast_src`, or any of `min_ttl` and `max_ttl`.
+    pub checks_peers: bool,
+}
+
+/// A line of `unicast_peer`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its address.
+    pub address: IpAddr,
+    /// `min_ttl`.
+    pub min_ttl: u8,
+    /// `max_ttl`.
+    pub max_ttl: u8,
+}
+
+/// `vrrp_sync_group`: instances that are MASTER together or not at all.
+#[derive(Clone, Debug)]
+pub struct SyncGroup {
+    /// Its name.
+    pub name: String,
+    /// Names of its instances.
+    pub members: Vec<String>,
     /// `notify*`.
     pub notify: Notify,
     /// Where it stands.

@@ -2,6 +2,8 @@
 
 use std::{path::Path, time::Duration};
 
+use vrrp_common::vrrp::Version;
+
 use super::{Loaded, diagnostics::Severity, load_text, model::Weight};
 
 fn read(text: &str) -> Loaded {
@@ -212,15 +214,27 @@ fn broken_instances_are_named_and_left_out() {
         ),
         (
             "advert_int 41",
-            "test.conf:3:13: error: advert_int cannot be 41",
+            "test.conf:3:2: error: advert_int is too long",
         ),
         (
-            "version 2",
-            "test.conf:3:2: error: VRRPv2 is not yet supported",
+            "version 2\n advert_int 0.5",
+            "test.conf:4:2: error: VRRPv2 knows whole seconds only",
         ),
         (
-            "unicast_peer { 10.0.0.9 }",
-            "test.conf:3:2: error: unicast is not yet supported",
+            "version 2\n authentication { auth_type AH }",
+            "test.conf:4:19: error: this kind of authentication is not supported",
+        ),
+        (
+            "unicast_peer { }",
+            "test.conf:3:2: error: unicast_peer names nobody",
+        ),
+        (
+            "unicast_peer { fe80::1 }",
+            "test.conf:3:17: error: this is not of the family of the virtual addresses",
+        ),
+        (
+            "strict_mode\n unicast_peer { 10.0.0.9 }",
+            "test.conf:4:2: error: strict_mode knows no unicast",
         ),
         (
             "virtual_ipaddress { 10.0.0.300 }",
@@ -231,8 +245,8 @@ fn broken_instances_are_named_and_left_out() {
             "test.conf:3:22: error: /33 is not a prefix length",
         ),
         (
-            "virtual_ipaddress { fe80::1 }",
-            "test.conf:3:22: error: IPv6 is not yet supported",
+            "virtual_ipaddress { fe80::1/129 }",
+            "test.conf:3:22: error: /129 is not a prefix length",
         ),
     ];
     for (broken, diagnostic) in rows {
@@ -446,4 +460,182 @@ fn odd_files_are_survived() {
         let loaded = read(text);
         assert!(loaded.config.instances.is_empty(), "{text:?}");
     }
+}
+
+/// An instance with these lines, and with an IPv4 address unless they name one.
+fn instance(lines: &str) -> Loaded {
+    let address = if lines.contains("virtual_ipaddress") {
+        ""
+    } else {
+        "virtual_ipaddress { 10.0.0.1 }"
+    };
+    read(&format!(
+        "vrrp_instance A {{\n interface eth0\n virtual_router_id 1\n {lines}\n {address}\n}}\n"
+    ))
+}
+
+#[test]
+fn the_version_is_keepalived_s_where_none_is_named() {
+    for (lines, version, interval_cs) in [
+        ("", Version::V2, 100),
+        ("version 3\n advert_int 0.01", Version::V3, 1),
+        ("advert_int 255", Version::V2, 25_500),
+        ("virtual_ipaddress { fe80::1 }", Version::V3, 100),
+        (
+            "version 2\n virtual_ipaddress { fe80::1 }",
+            Version::V3,
+            100,
+        ),
+    ] {
+        let loaded = instance(lines);
+        let read = &loaded.config.instances[0];
+        assert_eq!(
+            (read.version, read.interval_cs),
+            (version, interval_cs),
+            "{lines}"
+        );
+    }
+    let global = "global_defs { vrrp_version 3 }\nvrrp_instance A {\n interface eth0\n \
+                  virtual_router_id 1\n virtual_ipaddress { 10.0.0.1 }\n}\n";
+    assert_eq!(read(global).config.instances[0].version, Version::V3);
+}
+
+#[test]
+fn ipv6_instances_begin_with_a_link_local_address() {
+    let loaded = instance(
+        "virtual_ipaddress {\n 2001:db8::1/64\n fe80::1/64\n 10.0.0.1\n}\n \
+         virtual_ipaddress_excluded { 10.0.0.2/24 }",
+    );
+    let read = &loaded.config.instances[0];
+    let addresses: Vec<String> = read
+        .addresses
+        .iter()
+        .map(|entry| format!("{}/{}", entry.address, entry.prefix))
+        .collect();
+    assert_eq!(addresses, ["fe80::1/64", "2001:db8::1/64"]);
+    assert_eq!(read.group.to_string(), "ff02::12");
+    assert_eq!(
+        read.excluded.len(),
+        1,
+        "of the other family, and not advertised"
+    );
+    assert_eq!(
+        said(&loaded, Severity::Warning).len(),
+        1,
+        "an advert carries one family"
+    );
+    let without = instance("virtual_ipaddress { 2001:db8::1 }");
+    assert!(said(&without, Severity::Lint)[0].contains("link-local"));
+}
+
+#[test]
+fn a_password_is_eight_bytes_of_version_2() {
+    let password = "authentication {\n auth_type PASS\n auth_pass verysecret\n}";
+    let loaded = instance(&format!("version 2\n {password}"));
+    let expected = Some(u64::from_be_bytes(*b"verysecr"));
+    assert_eq!(loaded.config.instances[0].password, expected);
+    assert_eq!(
+        said(&loaded, Severity::Lint).len(),
+        1,
+        "the rest does not count"
+    );
+    let loaded = instance(&format!("version 3\n {password}"));
+    assert_eq!(loaded.config.instances[0].password, None);
+    assert_eq!(said(&loaded, Severity::Warning).len(), 1);
+}
+
+#[test]
+fn unicast_peers_and_their_limits() {
+    let loaded = instance(
+        "unicast_src_ip 10.0.0.2\n unicast_ttl 64\n unicast_peer {\n 10.0.0.3\n \
+         10.1.0.4 min_ttl 60 max_ttl 62\n}",
+    );
+    assert_eq!(said(&loaded, Severity::Error), Vec::<String>::new());
+    let read = &loaded.config.instances[0];
+    let unicast = read.unicast.as_ref().expect("unicast");
+    let peers: Vec<(String, u8, u8)> = unicast
+        .peers
+        .iter()
+        .map(|peer| (peer.address.to_string(), peer.min_ttl, peer.max_ttl))
+        .collect();
+    assert_eq!(
+        peers,
+        [
+            ("10.0.0.3".to_owned(), 0, 255),
+            ("10.1.0.4".to_owned(), 60, 62)
+        ]
+    );
+    assert_eq!((unicast.ttl, unicast.checks_peers), (64, true));
+    assert_eq!(read.source, "10.0.0.2".parse().ok());
+    let plain = instance("unicast_peer { 10.0.0.3 }");
+    let plain = plain.config.instances[0].unicast.clone().expect("unicast");
+    assert_eq!((plain.ttl, plain.checks_peers), (255, false));
+}
+
+#[test]
+fn strict_mode_puts_right_and_says_so() {
+    let loaded = instance("strict_mode\n version 3\n accept\n preempt_delay 5");
+    let read = &loaded.config.instances[0];
+    assert!(!read.accept && read.strict);
+    assert_eq!(read.preempt_delay, Duration::ZERO);
+    let lints = said(&loaded, Severity::Lint);
+    assert!(
+        lints
+            .iter()
+            .any(|line| line.contains("not even answer ping")),
+        "{lints:?}"
+    );
+    let owner = instance("strict_mode\n version 3\n priority 255");
+    assert!(owner.config.instances[0].accept, "an owner accepts");
+    assert!(!instance("no_accept").config.instances[0].accept);
+    assert!(
+        instance("").config.instances[0].accept,
+        "keepalived's default"
+    );
+}
+
+#[test]
+fn sync_groups_have_members_that_exist() {
+    let instances = "vrrp_script s { script /bin/true\n weight 5 }\n\
+         vrrp_instance A {\n interface eth0\n virtual_router_id 1\n virtual_ipaddress { 10.0.0.1 }\n \
+         track_script { s }\n}\n\
+         vrrp_instance B {\n interface eth1\n virtual_router_id 1\n advert_int 2\n \
+         virtual_ipaddress { 10.1.0.1 }\n}\n";
+    // A group may stand before its instances, and its members on one line or several.
+    let loaded = read(&format!(
+        "vrrp_sync_group G {{\n group {{\n A\n B C\n B\n}}\n notify_master /bin/true\n}}\n{instances}"
+    ));
+    let errors = said(&loaded, Severity::Error);
+    assert_eq!(
+        errors.len(),
+        2,
+        "C is nobody, and B is there twice: {errors:?}"
+    );
+    let group = &loaded.config.groups[0];
+    assert_eq!(group.members, ["A", "B"]);
+    assert!(group.notify.master.is_some());
+    assert!(
+        loaded.config.instances[0].track_scripts.is_empty(),
+        "weights mean nothing in a group"
+    );
+    assert!(
+        said(&loaded, Severity::Lint)
+            .iter()
+            .any(|line| line.contains("advert_int"))
+    );
+    let weighted = read(&format!(
+        "{instances}vrrp_sync_group G {{\n sync_group_tracking_weight\n group {{ A\n B }}\n}}\n"
+    ));
+    assert_eq!(weighted.config.instances[0].track_scripts.len(), 1);
+    let alone = read(&format!(
+        "{instances}vrrp_sync_group G {{\n group {{ A }}\n}}\n"
+    ));
+    assert!(alone.config.groups.is_empty());
+}
+
+#[test]
+fn families_share_their_numbers() {
+    let text = "vrrp_instance A {\n interface eth0\n virtual_router_id 7\n virtual_ipaddress { 10.0.0.1 }\n}\n\
+                vrrp_instance B {\n interface eth0\n virtual_router_id 7\n virtual_ipaddress { fe80::1 }\n}\n";
+    assert_eq!(read(text).config.instances.len(), 2);
 }

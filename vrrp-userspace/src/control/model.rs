@@ -38,6 +38,10 @@ pub struct InstanceStatus {
     pub interface: String,
     /// Virtual Router Identifier.
     pub vrid: u8,
+    /// Protocol version, 2 or 3.
+    pub version: u8,
+    /// `vrrp_sync_group` that it is a member of.
+    pub sync_group: Option<String>,
     /// Addresses with prefix lengths.
     pub addresses: Vec<String>,
     /// `priority`.

@@ -86,6 +86,9 @@ fn addresses(instance: &InstanceStatus) -> String {
 
 fn details(out: &mut String, instance: &InstanceStatus) {
     let _ = writeln!(out, "{}: {}", instance.name, instance.why);
+    if let Some(group) = &instance.sync_group {
+        let _ = writeln!(out, "  sync group {group}");
+    }
     for fault in &instance.faults {
         let _ = writeln!(out, "  FAULT: {fault}");
     }

@@ -77,10 +77,9 @@ impl Daemon {
                 .notifier
                 .tell_and_wait(Announced::Stopped, priority)
         });
-        if time::timeout(STOP_PATIENCE, futures::future::join_all(told))
-            .await
-            .is_err()
-        {
+        let all =
+            futures::future::join(futures::future::join_all(told), self.groups.tell_and_wait());
+        if time::timeout(STOP_PATIENCE, all).await.is_err() {
             tracing::warn!("notify scripts still run; going on without them");
         }
     }

@@ -3,6 +3,7 @@
 
 mod checks;
 mod ending;
+mod groups;
 mod ports;
 mod report;
 mod review;
@@ -28,7 +29,11 @@ use vrrp_common::{
 };
 
 use crate::{
-    config::{self, diagnostics::Severity, model::Config},
+    config::{
+        self,
+        diagnostics::Severity,
+        model::{Config, SyncGroup},
+    },
     control::{self, Question},
     dataplane::{Dataplane, ModeRequest, Plan},
     election::{self, Command, ElectionHandle, Notice, Parts, RouterId},
@@ -37,6 +42,7 @@ use crate::{
     notify::Announced,
     run_dir::Claim,
 };
+use groups::Groups;
 use ports::Ports;
 pub use signals::Signals;
 use supervisor::Supervised;
@@ -93,6 +99,7 @@ struct Daemon {
     ports: Ports,
     election: ElectionHandle,
     supervised: BTreeMap<RouterId, Supervised>,
+    groups: Groups,
     scripts: BTreeMap<String, watch::Receiver<ScriptState>>,
     interfaces: watch::Receiver<InterfaceTable>,
     notices: mpsc::UnboundedReceiver<Notice>,
@@ -100,6 +107,8 @@ struct Daemon {
     questions: mpsc::Receiver<Question>,
     claim: Claim,
     signals: Signals,
+    /// Until then no instance takes part (`vrrp_startup_delay`).
+    starts_at: Option<time::Instant>,
 }
 
 impl Daemon {
@@ -114,8 +123,9 @@ impl Daemon {
         } = options;
         let interfaces = net::watch().await?;
         let mut dataplane = Dataplane::load(&Plan {
-            routers: config.instances.len(),
+            routers: config.instances.len() + config.groups.len(),
             addresses: config.address_count(),
+            peers: config.peer_count(),
             request: mode,
             pins: Some((bpffs, claim.namespace().to_owned())),
         })?;
@@ -139,6 +149,8 @@ impl Daemon {
         let scripts = checks::start(&config, &changed);
         let mut daemon = Self {
             supervised: BTreeMap::new(),
+            groups: Groups::default(),
+            starts_at: None,
             config,
             origin,
             dataplane,
@@ -174,7 +186,9 @@ impl Daemon {
             let id = RouterId(u32::try_from(number).context("too many instances")?);
             let slot = self.dataplane.take_slot()?;
             let script_user = self.config.global.script_user.clone();
-            let supervised = Supervised::new(id, slot, instance, script_user);
+            let member = |group: &SyncGroup| group.members.contains(&instance.name);
+            let grouped = self.config.groups.iter().any(member);
+            let supervised = Supervised::new(id, slot, instance, grouped, script_user);
             self.election
                 .send(Command::Add(Box::new(supervised.spec())));
             self.supervised.insert(id, supervised);
@@ -182,10 +196,38 @@ impl Daemon {
         if self.supervised.is_empty() {
             bail!("no instance can be served; see the messages above");
         }
+        self.groups = Groups::start(
+            &self.config,
+            &self.supervised,
+            &mut self.dataplane,
+            &self.election,
+        )?;
+        self.delay_the_start();
         self.write_record(&table).await?;
         self.review().await;
         self.dataplane.take_off_elsewhere(&self.interfaces.borrow());
         Ok(())
+    }
+
+    /// Instances are held in INIT: adverts are noticed, and nothing follows from them.
+    fn delay_the_start(&mut self) {
+        let delay = self.config.global.startup_delay;
+        if delay.is_zero() {
+            return;
+        }
+        tracing::info!("vrrp_startup_delay: taking no part for {delay:?}");
+        self.starts_at = Some(time::Instant::now() + delay);
+        for supervised in self.supervised.values_mut() {
+            supervised.held_back = true;
+        }
+    }
+
+    async fn end_delay(&mut self) {
+        self.starts_at = None;
+        for supervised in self.supervised.values_mut() {
+            supervised.held_back = false;
+        }
+        self.review().await;
     }
 
     async fn serve(&mut self) -> Result<()> {
@@ -204,6 +246,7 @@ impl Daemon {
                     self.review().await;
                 }
                 Some(question) = self.questions.recv() => self.answer(question).await,
+                () = until(self.starts_at) => self.end_delay().await,
                 _ = strangers.tick(), if yields => self.look_for_other_versions(),
             }
         }
@@ -238,6 +281,7 @@ impl Daemon {
         match notice {
             Notice::Entered(transition) => {
                 supervised.entered(*transition);
+                self.groups.entered(transition);
                 supervised.reconcile(&self.interfaces.borrow(), &self.election);
                 if transition.state != State::Init {
                     supervised
@@ -313,6 +357,14 @@ impl Daemon {
                 let _ = reply.send(status::build(self, &snapshots));
             }
         }
+    }
+}
+
+/// Waits until then; for ever where there is nothing to wait for.
+async fn until(at: Option<time::Instant>) {
+    match at {
+        Some(at) => time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,11 +1,14 @@
 //! Interfaces that carry instances: attached once each, members of the group, told again to the
 //! switch when their link or their address changed.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use crate::{
     dataplane::{Dataplane, Device},
-    net::{Group, Interface, InterfaceTable, Membership, strips_vlan_tags},
+    net::{Interface, InterfaceTable, Membership, strips_vlan_tags},
 };
 
 /// Every interface with an instance, by index.
@@ -15,20 +18,22 @@ pub(super) struct Ports {
 }
 
 /// An interface that carries instances.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Wanted {
     /// Counts how often the interface with this index was made anew.
     pub(super) generation: u32,
-    /// The address adverts come from.
-    pub(super) source: Option<Ipv4Addr>,
+    /// The groups that adverts are sent to.
+    pub(super) groups: BTreeSet<IpAddr>,
+    /// The addresses adverts come from.
+    pub(super) sources: BTreeSet<IpAddr>,
 }
 
 #[derive(Default)]
 struct Port {
     generation: u32,
-    membership: Option<Membership>,
-    /// What switches were told last: whether there was a link, and from which address.
-    told: (bool, Option<Ipv4Addr>),
+    memberships: BTreeMap<IpAddr, Membership>,
+    /// What switches were told last: whether there was a link, and from which addresses.
+    told: (bool, BTreeSet<IpAddr>),
     /// Why it cannot be served.
     problem: Option<String>,
 }
@@ -54,14 +59,14 @@ impl Ports {
             wanted.is_some_and(|wanted| wanted.generation == port.generation)
         });
         dataplane.detach_except(|index| self.by_index.contains_key(&index));
-        for (index, Wanted { generation, source }) in wanted {
+        for (index, wanted) in wanted {
             let Some(interface) = table.by_index(*index) else {
                 continue;
             };
             let port = self.by_index.entry(*index).or_default();
-            port.generation = *generation;
+            port.generation = wanted.generation;
             let problem = match attach(interface, table, dataplane).await {
-                Ok(()) => port.join(interface, *source),
+                Ok(()) => port.join(interface, wanted),
                 Err(problem) => Err(problem),
             };
             port.problem = problem.err();
@@ -75,26 +80,29 @@ impl Ports {
 }
 
 impl Port {
-    fn join(&mut self, interface: &Interface, source: Option<Ipv4Addr>) -> Result<(), String> {
+    fn join(&mut self, interface: &Interface, wanted: &Wanted) -> Result<(), String> {
         let name = &interface.name;
-        let (had_link, old_source) = self.told;
-        let now = (interface.running, source);
-        let news = (interface.running && !had_link) || source != old_source;
-        match &self.membership {
-            None => {
-                let membership = Membership::join(interface.index, Group::V4)
-                    .map_err(|error| format!("join 224.0.0.18 on {name}: {error}"))?;
-                self.membership = Some(membership);
+        let (had_link, old_sources) = &self.told;
+        let news = (interface.running && !had_link) || wanted.sources != *old_sources;
+        let groups = &wanted.groups;
+        self.memberships.retain(|group, _| groups.contains(group));
+        for group in groups {
+            match self.memberships.get(group) {
+                None => {
+                    let membership = Membership::join(interface.index, *group)
+                        .map_err(|error| format!("join {group} on {name}: {error}"))?;
+                    self.memberships.insert(*group, membership);
+                }
+                Some(membership) if news => {
+                    tracing::debug!("{name}: joining {group} again");
+                    membership
+                        .renew()
+                        .map_err(|error| format!("join {group} on {name} again: {error}"))?;
+                }
+                Some(_) => {}
             }
-            Some(membership) if news => {
-                tracing::debug!("{name}: joining 224.0.0.18 again");
-                membership
-                    .renew()
-                    .map_err(|error| format!("join 224.0.0.18 on {name} again: {error}"))?;
-            }
-            Some(_) => {}
         }
-        self.told = now;
+        self.told = (interface.running, wanted.sources.clone());
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Notices of the election thread as log lines. State changes keep keepalived's phrases.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use vrrp_common::{
     election::{Cause, State},
@@ -98,9 +98,17 @@ pub(super) fn why(transition: &Transition) -> String {
         Cause::Overslept => "this process did not run for longer than its lease".to_owned(),
         Cause::FaultRaised => "something it tracks failed".to_owned(),
         Cause::FaultCleared => "nothing it tracks fails any longer".to_owned(),
+        Cause::Group => "another member of its sync group is not MASTER".to_owned(),
     }
 }
 
-pub(super) fn sender(facts: &Facts) -> Ipv4Addr {
-    Ipv4Addr::from(facts.source.as_v4())
+/// Who said it. An IPv4 address fills the first four bytes, and no IPv6 sender ends in twelve zeros.
+pub(super) fn sender(facts: &Facts) -> IpAddr {
+    let source = facts.source;
+    let is_v4 = source.low == 0 && source.high.trailing_zeros() >= u32::BITS;
+    if is_v4 {
+        Ipv4Addr::from(source.as_v4()).into()
+    } else {
+        Ipv6Addr::from(source.as_v6()).into()
+    }
 }

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 
 use vrrp_common::vrrp::PRIORITY_OWNER;
 
-use super::{Daemon, ports::Wanted, supervisor::VirtualAddresses};
+use super::{
+    Daemon,
+    ports::Wanted,
+    supervisor::{Supervised, VirtualAddresses},
+};
 use crate::net::InterfaceTable;
 
 impl Daemon {
@@ -53,17 +57,19 @@ impl Daemon {
 
     /// The interfaces that carry instances.
     fn wanted_interfaces(&self) -> BTreeMap<u32, Wanted> {
-        let homes = self.supervised.values().map(|supervised| supervised.home);
-        homes
-            .filter(|home| home.ifindex != 0)
-            .map(|home| {
-                let wanted = Wanted {
-                    generation: home.generation,
-                    source: home.source,
-                };
-                (home.ifindex, wanted)
-            })
-            .collect()
+        let mut list: BTreeMap<u32, Wanted> = BTreeMap::new();
+        for Supervised { home, instance, .. } in self.supervised.values() {
+            if home.ifindex == 0 {
+                continue;
+            }
+            let wanted = list.entry(home.ifindex).or_default();
+            wanted.generation = home.generation;
+            if instance.unicast.is_none() {
+                wanted.groups.insert(instance.group);
+                wanted.sources.extend(home.source);
+            }
+        }
+        list
     }
 
     fn virtual_addresses(&self) -> VirtualAddresses {

@@ -19,7 +19,7 @@ pub(super) fn build(daemon: &Daemon, snapshots: &[RouterSnapshot]) -> Status {
         daemon
             .supervised
             .get(&snapshot.id)
-            .map(|supervised| instance(supervised, snapshot))
+            .map(|supervised| instance(daemon, supervised, snapshot))
     });
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -35,7 +35,7 @@ pub(super) fn build(daemon: &Daemon, snapshots: &[RouterSnapshot]) -> Status {
     }
 }
 
-fn instance(supervised: &Supervised, snapshot: &RouterSnapshot) -> InstanceStatus {
+fn instance(daemon: &Daemon, supervised: &Supervised, snapshot: &RouterSnapshot) -> InstanceStatus {
     let config = &supervised.instance;
     let checks = supervised.shares.iter().map(|share| CheckShare {
         name: share.name.clone(),
@@ -58,6 +58,8 @@ fn instance(supervised: &Supervised, snapshot: &RouterSnapshot) -> InstanceStatu
         why: why(supervised),
         interface: config.interface.clone(),
         vrid: config.vrid,
+        version: config.version as u8,
+        sync_group: daemon.groups.name_of(snapshot.id).map(str::to_owned),
         addresses: addresses.collect(),
         base_priority: config.priority,
         effective_priority: snapshot.priority,
@@ -105,7 +107,8 @@ fn master(supervised: &Supervised, snapshot: &RouterSnapshot) -> Option<MasterSt
         (heard.other_ns, heard.other)
     };
     let interval = timers::interval_ns(facts.interval_cs);
-    let down = timers::master_down_interval(snapshot.priority, interval, config.down_timer_adverts);
+    let adverts = config.down_timer_adverts;
+    let down = timers::master_down_interval(config.version, snapshot.priority, interval, adverts);
     let fresh = at > 0 && snapshot.now_ns.saturating_sub(at) < down && facts.priority > 0;
     fresh.then(|| MasterStatus {
         address: report::sender(&facts).to_string(),
@@ -121,7 +124,7 @@ fn counters(snapshot: &RouterSnapshot) -> BTreeMap<String, u64> {
         ("adverts_accepted", heard.accepted),
         ("adverts_without_authority", heard.lesser),
         ("foreign_resignations", heard.foreign_zero),
-        ("arp_answered", heard.answered),
+        ("questions_answered", heard.answered),
         ("news", heard.news_seq),
         ("adverts_sent", tally.adverts_sent),
         ("priority_zero_sent", tally.priority_zero_sent),

@@ -3,25 +3,27 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
+    net::IpAddr,
     sync::Arc,
 };
 
 use tokio::sync::watch;
 use vrrp_common::{
+    contract::{Family, PeerLimits},
     election::{Event, Settings, State},
+    slot::{Rules, Transport},
     timers,
-    vrrp::{ChecksumForm, PRIORITY_OWNER},
+    vrrp::{ChecksumForm, PRIORITY_OWNER, Source},
 };
 
 use super::ports::Ports;
 use crate::{
     config::model::{Instance, ScriptUser, Weight},
-    dataplane::{Dataplane, DataplaneError, Place},
-    election::{Command, ElectionHandle, Home, RouterId, RouterSpec, Transition},
+    dataplane::{Dataplane, DataplaneError, Place, Routed},
+    election::{Audience, Command, ElectionHandle, Home, RouterId, RouterSpec, Transition},
     health::ScriptState,
     net::{Interface, InterfaceTable, VirtualAddress},
-    notify::Notifier,
+    notify::{Notifier, Subject},
     remains::Placed,
 };
 
@@ -30,6 +32,8 @@ pub(super) struct Supervised {
     pub(super) id: RouterId,
     pub(super) slot: u32,
     pub(super) instance: Instance,
+    /// Whether it is a member of a sync group.
+    pub(super) grouped: bool,
     pub(super) home: Home,
     pub(super) notifier: Notifier,
     /// What holds it in FAULT.
@@ -38,21 +42,23 @@ pub(super) struct Supervised {
     pub(super) shares: Vec<Share>,
     /// The embedded default has given up, and why.
     pub(super) stepped_back: Option<String>,
+    /// The daemon has started too recently to take part.
+    pub(super) held_back: bool,
     pub(super) last_transition: Option<Transition>,
     told: Told,
     /// Why the dataplane cannot serve it.
     route_error: Option<String>,
     /// Addresses that have been on the interface since we became MASTER.
-    present: BTreeSet<Ipv4Addr>,
+    present: BTreeSet<IpAddr>,
 }
 
 /// The virtual addresses of every instance.
 #[derive(Default)]
 pub(super) struct VirtualAddresses {
     /// All of them.
-    pub(super) all: BTreeSet<Ipv4Addr>,
+    pub(super) all: BTreeSet<IpAddr>,
     /// Those of owners (priority 255).
-    pub(super) owned: BTreeSet<Ipv4Addr>,
+    pub(super) owned: BTreeSet<IpAddr>,
 }
 
 /// A tracked thing and what it does.
@@ -77,9 +83,11 @@ impl Supervised {
         id: RouterId,
         slot: u32,
         instance: Instance,
+        grouped: bool,
         script_user: Option<ScriptUser>,
     ) -> Self {
-        let notifier = Notifier::start(instance.name.clone(), instance.notify.clone(), script_user);
+        let subject = Subject::Instance(instance.name.clone());
+        let notifier = Notifier::start(subject, instance.notify.clone(), script_user);
         let told = Told {
             priority: instance.priority,
             ..Told::default()
@@ -88,11 +96,13 @@ impl Supervised {
             id,
             slot,
             instance,
+            grouped,
             home: Home::default(),
             notifier,
             faults: Vec::new(),
             shares: Vec::new(),
             stepped_back: None,
+            held_back: false,
             last_transition: None,
             told,
             route_error: None,
@@ -108,8 +118,9 @@ impl Supervised {
             home: self.home,
             vrid: instance.vrid,
             priority: instance.priority,
-            interval_cs: instance.interval_cs,
+            rules: self.rules(),
             settings: Settings {
+                version: instance.version,
                 interval_ns: timers::interval_ns(instance.interval_cs),
                 preempt: !instance.nopreempt,
                 preempt_delay_ns: instance
@@ -118,6 +129,9 @@ impl Supervised {
                     .try_into()
                     .unwrap_or(u64::MAX),
                 down_timer_adverts: instance.down_timer_adverts,
+                higher_prio_send_advert: instance.higher_prio_send_advert,
+                lower_prio_no_advert: instance.lower_prio_no_advert,
+                grouped: self.grouped,
                 announce: instance.announce,
             },
             form: if instance.checksum_message_only {
@@ -125,13 +139,37 @@ impl Supervised {
             } else {
                 ChecksumForm::PseudoHeader
             },
+            audience: match &instance.unicast {
+                Some(unicast) => {
+                    let peers = unicast.peers.iter().map(|peer| peer.address);
+                    Audience::Peers(peers.collect(), unicast.ttl)
+                }
+                None => Audience::Group(instance.group),
+            },
             advertised: instance
                 .addresses
                 .iter()
-                .map(|entry| entry.address.octets())
+                .map(|entry| entry.address)
                 .collect(),
             addresses: self.addresses().cloned().collect::<Arc<[VirtualAddress]>>(),
             owner: instance.priority == PRIORITY_OWNER,
+        }
+    }
+
+    fn rules(&self) -> Rules {
+        let instance = &self.instance;
+        Rules {
+            version: instance.version,
+            transport: match &instance.unicast {
+                Some(unicast) => Transport::Unicast {
+                    checks_peers: unicast.checks_peers,
+                },
+                None => Transport::Multicast(Source::of(instance.group)),
+            },
+            interval_cs: instance.interval_cs,
+            password: instance.password,
+            strict: instance.strict,
+            accept: instance.accept || instance.priority == PRIORITY_OWNER,
         }
     }
 
@@ -193,7 +231,7 @@ impl Supervised {
             ifindex: interface.index,
             generation: interface.generation,
             mac: interface.mac,
-            source: Self::source_on(interface, vips),
+            source: self.source_on(interface, vips),
         });
         let moved = !home.is_on(&self.home);
         self.home = home;
@@ -207,21 +245,42 @@ impl Supervised {
             dataplane.unroute(self.slot);
             return Ok(());
         }
-        let place = Place {
-            ifindex: self.home.ifindex,
-            vlan: 0,
+        let unicast = self.instance.unicast.as_ref();
+        let checked = unicast.filter(|unicast| unicast.checks_peers);
+        let peers = checked.into_iter().flat_map(|unicast| &unicast.peers);
+        let routed = Routed {
+            place: Place {
+                ifindex: self.home.ifindex,
+                vlan: 0,
+            },
+            family: self.instance.family(),
+            vrid: self.instance.vrid,
+            vips: self.addresses().map(|entry| entry.address).collect(),
+            peers: peers
+                .map(|peer| {
+                    let limits = PeerLimits {
+                        min_ttl: peer.min_ttl,
+                        max_ttl: peer.max_ttl,
+                        reserved: [0; 2],
+                    };
+                    (peer.address, limits)
+                })
+                .collect(),
         };
-        let addresses: Vec<_> = self.addresses().map(|entry| entry.address).collect();
-        dataplane.route(self.slot, place, self.instance.vrid, &addresses)
+        dataplane.route(self.slot, routed)
     }
 
-    /// The address adverts come from: not a virtual one, unless all there is on the interface is
+    /// The address adverts come from: the configured one while it is there; else not a virtual one, unless all there is on the interface is
     /// the address of an owner, which is this machine's own.
-    fn source_on(interface: &Interface, vips: &VirtualAddresses) -> Option<Ipv4Addr> {
+    fn source_on(&self, interface: &Interface, vips: &VirtualAddresses) -> Option<IpAddr> {
+        if let Some(configured) = self.instance.source {
+            return interface.has(configured).then_some(configured);
+        }
+        let family = self.instance.family();
         interface
-            .primary_address(|address| vips.all.contains(&address))
+            .primary_address(family, |address| vips.all.contains(&address))
             .or_else(|| {
-                interface.primary_address(|address| {
+                interface.primary_address(family, |address| {
                     vips.all.contains(&address) && !vips.owned.contains(&address)
                 })
             })
@@ -242,7 +301,7 @@ impl Supervised {
                 .iter()
                 .any(|entry| entry.address == address)
         };
-        let wanted: Vec<Ipv4Addr> = self.addresses().map(|entry| entry.address).collect();
+        let wanted: Vec<IpAddr> = self.addresses().map(|entry| entry.address).collect();
         let mut restore = false;
         for address in wanted {
             if there(address) {
@@ -326,7 +385,8 @@ impl Supervised {
     }
 
     fn tell_fault(&mut self, election: &ElectionHandle) {
-        if self.stepped_back.is_some() || !self.faults.is_empty() || self.waits_for_a_check() {
+        let out = self.stepped_back.is_some() || self.held_back;
+        if out || !self.faults.is_empty() || self.waits_for_a_check() {
             return;
         }
         if std::mem::replace(&mut self.told.fault, false) {
@@ -379,7 +439,7 @@ impl Supervised {
                     faults.push(format!("interface {name} is down or has no carrier"));
                 }
                 if self.home.source.is_none() {
-                    faults.push(format!("interface {name} has no IPv4 address of its own"));
+                    faults.push(self.no_source(name));
                 }
             }
         }
@@ -392,6 +452,16 @@ impl Supervised {
             }
         }
         faults
+    }
+
+    fn no_source(&self, interface: &str) -> String {
+        match (self.instance.source, self.instance.family()) {
+            (Some(address), _) => format!("{address} is not on interface {interface}"),
+            (None, Family::V4) => format!("interface {interface} has no IPv4 address of its own"),
+            (None, Family::V6) => {
+                format!("interface {interface} has no link-local IPv6 address of its own yet")
+            }
+        }
     }
 
     /// keepalived's arithmetic: the sum is kept between 1 and 254, and an owner stays an owner.

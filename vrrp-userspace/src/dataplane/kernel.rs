@@ -9,7 +9,8 @@ use aya::{
     programs::{SchedClassifier, Xdp},
 };
 use vrrp_common::contract::{
-    Counter, DEFAULT_INTERFACES, DEFAULT_VIPS, InterfaceCounters, VipKey, VridKey,
+    Counter, DEFAULT_INTERFACES, DEFAULT_PEERS, DEFAULT_VIPS, InterfaceCounters, PeerKey,
+    PeerLimits, VipKey, VridKey,
 };
 
 use super::{DataplaneError, SlotTable};
@@ -34,7 +35,8 @@ pub(super) struct Kernel {
     ebpf: Ebpf,
     _slots: MapData,
     vrids: BpfHashMap<MapData, [u8; 8], u32>,
-    vips: BpfHashMap<MapData, [u8; 12], u32>,
+    vips: BpfHashMap<MapData, [u8; 24], u32>,
+    peers: BpfHashMap<MapData, [u8; 20], [u8; 4]>,
     counters: PerCpuHashMap<MapData, u32, [u64; Counter::COUNT]>,
 }
 
@@ -47,8 +49,12 @@ pub(super) struct Loaded {
 }
 
 impl Kernel {
-    /// Loads the object with room for `routers` virtual routers with `addresses` addresses.
-    pub(super) fn load(routers: usize, addresses: usize) -> Result<Loaded, DataplaneError> {
+    /// Loads the object with room for `routers` virtual routers and so much of what they have.
+    pub(super) fn load(
+        routers: usize,
+        addresses: usize,
+        peers: usize,
+    ) -> Result<Loaded, DataplaneError> {
         let size = |count| u32::try_from(count).map_err(|_| DataplaneError::Full(count));
         let entries = size(routers)?;
         let mut loader = EbpfLoader::new();
@@ -56,6 +62,7 @@ impl Kernel {
             .map_max_entries("MASTER_SEEN", entries)
             .map_max_entries("VRIDS", entries)
             .map_max_entries("VIPS", size(addresses.max(DEFAULT_VIPS))?)
+            .map_max_entries("PEERS", size(peers.max(DEFAULT_PEERS))?)
             // Each virtual router may have an interface of its own, and that one may be made anew.
             .map_max_entries("COUNTERS", size((2 * routers).max(DEFAULT_INTERFACES))?);
         let mut ebpf = loader.load(OBJECT)?;
@@ -69,6 +76,7 @@ impl Kernel {
             kernel: Self {
                 vrids: typed(&mut ebpf, "VRIDS")?,
                 vips: typed(&mut ebpf, "VIPS")?,
+                peers: typed(&mut ebpf, "PEERS")?,
                 counters: typed(&mut ebpf, "COUNTERS")?,
                 _slots: slots,
                 ebpf,
@@ -104,8 +112,27 @@ impl Kernel {
 
     pub(super) fn insert_vip(&mut self, key: VipKey, slot: u32) -> Result<(), DataplaneError> {
         self.vips
-            .insert(bytemuck::cast::<_, [u8; 12]>(key), slot, 0)
+            .insert(bytemuck::cast::<_, [u8; 24]>(key), slot, 0)
             .map_err(DataplaneError::map("VIPS"))
+    }
+
+    pub(super) fn insert_peer(
+        &mut self,
+        key: PeerKey,
+        limits: PeerLimits,
+    ) -> Result<(), DataplaneError> {
+        self.peers
+            .insert(
+                bytemuck::cast::<_, [u8; 20]>(key),
+                bytemuck::cast::<_, [u8; 4]>(limits),
+                0,
+            )
+            .map_err(DataplaneError::map("PEERS"))
+    }
+
+    /// Removes a peer; one that is gone already is no error.
+    pub(super) fn remove_peer(&mut self, key: PeerKey) {
+        let _ = self.peers.remove(&bytemuck::cast::<_, [u8; 20]>(key));
     }
 
     pub(super) fn insert_vrid(&mut self, key: VridKey, slot: u32) -> Result<(), DataplaneError> {
@@ -123,7 +150,7 @@ impl Kernel {
             let _ = self.vrids.remove(&key);
         }
         for vip in vips {
-            let key: [u8; 12] = bytemuck::cast(vip);
+            let key: [u8; 24] = bytemuck::cast(vip);
             if self.vips.get(&key, 0).ok() == Some(slot) {
                 let _ = self.vips.remove(&key);
             }

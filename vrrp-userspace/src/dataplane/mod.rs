@@ -14,7 +14,7 @@ mod xdp_netlink;
 
 use std::{
     collections::HashMap,
-    net::Ipv4Addr,
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -25,7 +25,10 @@ use aya::{
 };
 use thiserror::Error;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use vrrp_common::contract::{DEFAULT_SLOTS, InterfaceCounters, VipKey, VridKey};
+use vrrp_common::{
+    contract::{DEFAULT_SLOTS, Family, InterfaceCounters, PeerKey, PeerLimits, VipKey, VridKey},
+    vrrp::Source,
+};
 
 use attach::Port;
 pub use attach::{Attachment, Holder};
@@ -131,6 +134,8 @@ pub struct Plan {
     pub routers: usize,
     /// How many addresses they have in all.
     pub addresses: usize,
+    /// How many unicast peers they have in all.
+    pub peers: usize,
     /// Where to attach.
     pub request: ModeRequest,
     /// The bpffs to pin to, and the name of this network namespace there; `None` never pins.
@@ -175,10 +180,18 @@ pub struct Dataplane {
 }
 
 /// What a slot is responsible for.
-struct Routed {
-    place: Place,
-    vrid: u8,
-    vips: Vec<Ipv4Addr>,
+#[derive(Clone, Debug)]
+pub struct Routed {
+    /// Where.
+    pub place: Place,
+    /// Family of its adverts.
+    pub family: Family,
+    /// Virtual Router Identifier.
+    pub vrid: u8,
+    /// Its addresses, of either family.
+    pub vips: Vec<IpAddr>,
+    /// Its unicast peers, where only they count.
+    pub peers: Vec<(IpAddr, PeerLimits)>,
 }
 
 impl Dataplane {
@@ -191,8 +204,10 @@ impl Dataplane {
         let capacity = plan.routers.next_power_of_two().max(DEFAULT_SLOTS);
         let loaded = match plan.request {
             ModeRequest::Off => Err("switched off by --xdp-mode off".to_owned()),
-            ModeRequest::Auto => Kernel::load(capacity, plan.addresses).map_err(attach::in_full),
-            _ => Ok(Kernel::load(capacity, plan.addresses)?),
+            ModeRequest::Auto => {
+                Kernel::load(capacity, plan.addresses, plan.peers).map_err(attach::in_full)
+            }
+            _ => Ok(Kernel::load(capacity, plan.addresses, plan.peers)?),
         };
         let (kernel, slots, ring, heartbeat, no_kernel) = match loaded {
             Ok(Loaded {
@@ -255,7 +270,7 @@ impl Dataplane {
         self.heartbeat.take()
     }
 
-    /// Takes a free slot.
+    /// Takes a free slot. Without a route nothing reaches it: a sync group's is of that kind.
     ///
     /// # Errors
     ///
@@ -266,34 +281,25 @@ impl Dataplane {
             .ok_or(DataplaneError::Full(self.slots.len()))
     }
 
-    /// Makes the slot judge adverts for `vrid` at the place, and answer for `vips` there, instead of
-    /// whatever it was responsible for. Publish the slot first.
+    /// Makes the slot judge adverts, and answer for addresses, instead of whatever it was responsible
+    /// for. Publish the slot first.
     ///
     /// # Errors
     ///
     /// [`DataplaneError::Map`] when the kernel refuses an entry.
-    pub fn route(
-        &mut self,
-        slot: u32,
-        place: Place,
-        vrid: u8,
-        vips: &[Ipv4Addr],
-    ) -> Result<(), DataplaneError> {
+    pub fn route(&mut self, slot: u32, routed: Routed) -> Result<(), DataplaneError> {
         self.unroute(slot);
-        let routed = Routed {
-            place,
-            vrid,
-            vips: vips.to_vec(),
-        };
-        let vrid_key = routed.vrid_key();
-        self.tables.insert(vrid_key, routed.vip_keys(), slot);
-        let keys: Vec<VipKey> = routed.vip_keys().collect();
-        self.routed.insert(slot, routed);
+        self.tables.insert(&routed, slot);
+        // Remembered first: what the kernel refuses half-way is undone as a whole.
+        let routed = self.routed.entry(slot).or_insert(routed);
         if let Some(kernel) = &mut self.kernel {
-            for key in keys {
+            for key in routed.vip_keys() {
                 kernel.insert_vip(key, slot)?;
             }
-            kernel.insert_vrid(vrid_key, slot)?;
+            for (key, limits) in routed.peer_keys(slot) {
+                kernel.insert_peer(key, limits)?;
+            }
+            kernel.insert_vrid(routed.vrid_key(), slot)?;
         }
         Ok(())
     }
@@ -303,10 +309,12 @@ impl Dataplane {
         let Some(routed) = self.routed.remove(&slot) else {
             return;
         };
-        self.tables
-            .remove(routed.vrid_key(), routed.vip_keys(), slot);
+        self.tables.remove(&routed, slot);
         if let Some(kernel) = &mut self.kernel {
             kernel.remove(routed.vrid_key(), routed.vip_keys(), slot);
+            for (key, _) in routed.peer_keys(slot) {
+                kernel.remove_peer(key);
+            }
         }
     }
 
@@ -382,13 +390,20 @@ fn open_pins(bpffs: &Path, namespace: &str, needed: bool) -> (Option<Pins>, Vec<
 
 impl Routed {
     const fn vrid_key(&self) -> VridKey {
-        VridKey::v4(self.place.ifindex, self.place.vlan, self.vrid)
+        let Place { ifindex, vlan } = self.place;
+        VridKey::new(self.family, ifindex, vlan, self.vrid)
     }
 
     fn vip_keys(&self) -> impl Iterator<Item = VipKey> {
         let Place { ifindex, vlan } = self.place;
         self.vips
             .iter()
-            .map(move |vip| VipKey::new(ifindex, vlan, vip.octets()))
+            .map(move |vip| VipKey::new(Family::of(*vip), ifindex, vlan, Source::of(*vip)))
+    }
+
+    fn peer_keys(&self, slot: u32) -> impl Iterator<Item = (PeerKey, PeerLimits)> {
+        self.peers
+            .iter()
+            .map(move |(peer, limits)| (PeerKey::new(slot, Source::of(*peer)), *limits))
     }
 }

@@ -145,7 +145,7 @@ fn take_off(remnant: &Remnant) -> Result<(), String> {
 /// Puts a program with empty maps in its place. What the object brings besides is needed while the
 /// program is handed to the kernel.
 fn empty(remnant: &Remnant) -> Result<(), String> {
-    let mut loaded: Loaded = Kernel::load(1, 1).map_err(|error| error.to_string())?;
+    let mut loaded: Loaded = Kernel::load(1, 1, 1).map_err(|error| error.to_string())?;
     match &remnant.program {
         Program::Pinned(pin) => update_pinned(&mut loaded.kernel, pin).map(drop),
         Program::Netlink(program) => replace_xdp(&mut loaded.kernel, remnant.ifindex, program),

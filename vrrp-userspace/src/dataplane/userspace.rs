@@ -27,14 +27,14 @@ use tokio::{
     task::JoinHandle,
 };
 use vrrp_common::{
-    contract::{Counter, InterfaceCounters, VipKey, VridKey},
+    contract::{Counter, InterfaceCounters, PeerKey, PeerLimits, VipKey, VridKey},
     frame::{Frame, FrameMut, Wire},
     link::{CUSTOMER_TAG, Tag},
     receive::{self, Arrival, Tables},
     slot::Slot,
 };
 
-use super::SlotTable;
+use super::{Routed, SlotTable};
 use crate::{
     clock,
     net::{PacketAuxiliaryData, PacketIgnoreOutgoing, packet_address},
@@ -52,6 +52,7 @@ pub(super) struct UserTables {
 struct Routes {
     vrids: HashMap<VridKey, u32>,
     vips: HashMap<VipKey, u32>,
+    peers: HashMap<PeerKey, PeerLimits>,
 }
 
 struct Counts([AtomicU64; Counter::COUNT]);
@@ -73,22 +74,27 @@ impl UserTables {
         }
     }
 
-    pub(super) fn insert(&self, vrid: VridKey, vips: impl Iterator<Item = VipKey>, slot: u32) {
-        let mut routes = held!(self.routes.write());
-        routes.vrids.insert(vrid, slot);
-        routes.vips.extend(vips.map(|vip| (vip, slot)));
+    pub(super) fn insert(&self, routed: &Routed, slot: u32) {
+        let mut tables = held!(self.routes.write());
+        tables.vrids.insert(routed.vrid_key(), slot);
+        tables.vips.extend(routed.vip_keys().map(|vip| (vip, slot)));
+        tables.peers.extend(routed.peer_keys(slot));
     }
 
     /// Removes what leads to the slot, and leaves what leads to another by now.
-    pub(super) fn remove(&self, vrid: VridKey, vips: impl Iterator<Item = VipKey>, slot: u32) {
-        let mut routes = held!(self.routes.write());
-        if routes.vrids.get(&vrid) == Some(&slot) {
-            routes.vrids.remove(&vrid);
+    pub(super) fn remove(&self, routed: &Routed, slot: u32) {
+        let vrid = routed.vrid_key();
+        let mut tables = held!(self.routes.write());
+        if tables.vrids.get(&vrid) == Some(&slot) {
+            tables.vrids.remove(&vrid);
         }
-        for vip in vips {
-            if routes.vips.get(&vip) == Some(&slot) {
-                routes.vips.remove(&vip);
+        for vip in routed.vip_keys() {
+            if tables.vips.get(&vip) == Some(&slot) {
+                tables.vips.remove(&vip);
             }
+        }
+        for (key, _) in routed.peer_keys(slot) {
+            tables.peers.remove(&key);
         }
     }
 
@@ -122,6 +128,10 @@ impl Tables for UserTables {
 
     fn vip(&self, key: VipKey) -> Option<u32> {
         held!(self.routes.read()).vips.get(&key).copied()
+    }
+
+    fn peer(&self, key: PeerKey) -> Option<PeerLimits> {
+        held!(self.routes.read()).peers.get(&key).copied()
     }
 
     fn slot(&self, index: u32) -> Option<&Slot> {
@@ -169,6 +179,10 @@ impl Frame for Copied<'_> {
 
 impl FrameMut for Copied<'_> {
     fn store<T: Wire>(&self, _offset: usize, _value: T) -> bool {
+        false
+    }
+
+    fn resize(&self, _length: usize) -> bool {
         false
     }
 }
@@ -233,8 +247,8 @@ impl Receiver {
     }
 }
 
-/// Room for the longest advert with every IPv4 option there can be, and a tag.
-const FRAME_ROOM: usize = 2048;
+/// Room for the longest advert, 255 IPv6 addresses with a tag.
+const FRAME_ROOM: usize = 4608;
 
 /// How long to wait before a socket that failed is opened anew.
 const REOPEN_AFTER: Duration = Duration::from_millis(500);
@@ -343,13 +357,20 @@ fn open(ifindex: u32) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// ARP and IPv4 protocol 112. The kernel has taken a tag out of the frame before a filter runs.
-const FILTER: [SockFilter; 7] = [
+/// ARP, VRRP, and neighbour advertisements. The kernel has taken a tag out of the frame before a filter
+/// runs. Solicitations are the kernel's to answer here.
+const FILTER: [SockFilter; 13] = [
     SockFilter::new(0x28, 0, 0, 12),     // ldh [12], the EtherType
-    SockFilter::new(0x15, 3, 0, 0x0806), // ARP: accept
-    SockFilter::new(0x15, 0, 3, 0x0800), // IPv4: next, else drop
+    SockFilter::new(0x15, 9, 0, 0x0806), // ARP: accept
+    SockFilter::new(0x15, 0, 2, 0x0800), // IPv4: next, else +2
     SockFilter::new(0x30, 0, 0, 23),     // ldb [23], the protocol
-    SockFilter::new(0x15, 0, 1, 112),    // VRRP: accept, else drop
+    SockFilter::new(0x15, 6, 7, 112),    // VRRP: accept, else drop
+    SockFilter::new(0x15, 0, 6, 0x86dd), // IPv6: next, else drop
+    SockFilter::new(0x30, 0, 0, 20),     // ldb [20], the next header
+    SockFilter::new(0x15, 3, 0, 112),    // VRRP: accept
+    SockFilter::new(0x15, 0, 3, 58),     // ICMPv6: next, else drop
+    SockFilter::new(0x30, 0, 0, 54),     // ldb [54], the type
+    SockFilter::new(0x15, 0, 1, 136),    // advertisement: accept, else drop
     SockFilter::new(0x06, 0, 0, 0xffff), // accept
     SockFilter::new(0x06, 0, 0, 0),      // drop
 ];

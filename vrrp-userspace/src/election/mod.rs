@@ -2,15 +2,16 @@
 //! what it asks for. It waits for the doorbell, one timer and its mailbox, and for nothing else: no
 //! files, no DNS, no log output, no netlink answer.
 
+mod frames;
 mod router;
 mod thread;
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
 use tokio::sync::{mpsc, oneshot};
 use vrrp_common::{
     election::{Cause, Event, Settings, State},
-    slot::{Facts, Heard},
+    slot::{Facts, Heard, Rules},
     vrrp::ChecksumForm,
 };
 
@@ -30,8 +31,8 @@ pub struct Home {
     pub generation: u32,
     /// MAC of the interface.
     pub mac: [u8; 6],
-    /// Source of adverts: the interface's primary address.
-    pub source: Option<Ipv4Addr>,
+    /// Source of adverts: the interface's primary address, unless another is configured.
+    pub source: Option<IpAddr>,
 }
 
 impl Home {
@@ -55,24 +56,46 @@ pub struct RouterSpec {
     pub vrid: u8,
     /// Effective priority to begin with.
     pub priority: u8,
-    /// Advertisement_Interval in centiseconds.
-    pub interval_cs: u16,
+    /// What it accepts, and so what it sends: version, interval, password, group.
+    pub rules: Rules,
     /// Timers and preemption.
     pub settings: Settings,
     /// Checksum form to send.
     pub form: ChecksumForm,
+    /// Whom adverts are sent to.
+    pub audience: Audience,
     /// Addresses carried in adverts (`virtual_ipaddress`), in configured order.
-    pub advertised: Vec<[u8; 4]>,
+    pub advertised: Vec<IpAddr>,
     /// Addresses to put on the interface, the excluded ones too.
     pub addresses: Arc<[VirtualAddress]>,
     /// The address owner: an address that is on the interface anyway stays there.
     pub owner: bool,
 }
 
+/// Whom adverts are sent to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Every member of a multicast group.
+    Group(IpAddr),
+    /// Each of these, with this TTL.
+    Peers(Vec<IpAddr>, u8),
+}
+
+/// A sync group as the election thread holds it.
+#[derive(Clone, Debug)]
+pub struct GroupSpec {
+    /// Its slot in `MASTER_SEEN`.
+    pub slot: u32,
+    /// Its members.
+    pub members: Vec<RouterId>,
+}
+
 /// What the rest of the daemon asks of the election thread.
 pub enum Command {
     /// Takes a virtual router in, in INIT.
     Add(Box<RouterSpec>),
+    /// Makes virtual routers act together.
+    Group(GroupSpec),
     /// Something happened to a virtual router.
     Tell(RouterId, Event),
     /// Its interface, MAC or source address changed.

@@ -4,19 +4,20 @@ use std::collections::VecDeque;
 
 use tokio::sync::mpsc::UnboundedSender;
 use vrrp_common::{
-    arp,
-    election::{Action, Actions, Cause, Election, Event, State},
-    encode::{self, AdvertFrame},
+    election::{Action, Actions, Cause, Election, Event, State, group::Stance},
     slot::{Facts, Heard, Slot},
     timers, validate,
     vrrp::{PRIORITY_RESIGN, Source},
 };
 
-use super::{Command, ElectionHandle, Home, Notice, RouterSnapshot, RouterSpec, Tally, Transition};
+use super::{
+    Audience, Command, ElectionHandle, Home, Notice, RouterSnapshot, RouterSpec, Tally, Transition,
+    frames::Frames,
+};
 use crate::{
     clock,
     dataplane::SlotTable,
-    net::{AddressJob, AddressWorker, Change, PacketSocket, Refused},
+    net::{AddressJob, AddressWorker, Change, PacketSocket, Refused, UnicastSocket},
 };
 
 /// What a virtual router carries its actions out with.
@@ -40,6 +41,7 @@ pub(super) struct Router {
     spec: RouterSpec,
     election: Election,
     frames: Frames,
+    unicast: Option<UnicastSocket>,
     cause: Option<Cause>,
     since_ns: u64,
     state: State,
@@ -58,15 +60,6 @@ struct Reported {
     sending: bool,
 }
 
-/// Frames built ahead of time.
-#[derive(Default)]
-struct Frames {
-    priority: u8,
-    advert: Vec<u8>,
-    resignation: Vec<u8>,
-    announcements: Vec<[u8; arp::FRAME_LEN]>,
-}
-
 /// Looks at the slot again at most this often in a row; the next deadline looks anyway.
 const MAX_LOOKS: usize = 4;
 
@@ -82,13 +75,11 @@ fn concerned(cause: Cause, heard: &Heard) -> Facts {
 
 impl Router {
     pub(super) fn new(spec: RouterSpec, tools: &Tools) -> Self {
-        let source = spec
-            .home
-            .source
-            .map_or(Source::default(), |ip| Source::v4(ip.octets()));
+        let source = spec.home.source.map_or(Source::default(), Source::of);
         let election = Election::new(spec.settings, spec.priority, source, spec.home.mac);
         let mut router = Self {
             frames: Frames::default(),
+            unicast: None,
             cause: None,
             since_ns: clock::now_ns(),
             state: State::Init,
@@ -100,6 +91,7 @@ impl Router {
         };
         router.build_frames();
         if let Some(slot) = tools.slots.get(router.spec.slot) {
+            slot.publish_rules(&router.spec.rules);
             slot.publish(router.election.standing());
         }
         router
@@ -112,6 +104,11 @@ impl Router {
 
     pub(super) const fn slot(&self) -> u32 {
         self.spec.slot
+    }
+
+    /// How it stands towards its sync group.
+    pub(super) const fn stance(&self) -> Stance {
+        self.election.stance()
     }
 
     /// The doorbell rang, or the deadline passed.
@@ -161,6 +158,9 @@ impl Router {
     /// The interface, its MAC or its address changed.
     pub(super) fn relocate(&mut self, home: Home, tools: &Tools) {
         let before = std::mem::replace(&mut self.spec.home, home);
+        if before.source != home.source || !before.is_on(&home) {
+            self.open_unicast(tools);
+        }
         self.build_frames();
         let idle = matches!(self.election.state(), State::Init | State::Fault);
         if idle && before.ifindex != home.ifindex && !self.spec.owner {
@@ -173,7 +173,7 @@ impl Router {
         if let Some(ip) = home.source
             && before.source != home.source
         {
-            self.handle(Event::Source(Source::v4(ip.octets())), tools);
+            self.handle(Event::Source(Source::of(ip)), tools);
         }
     }
 
@@ -218,27 +218,18 @@ impl Router {
     /// it vouches for us.
     fn advertise(&mut self, priority: u8, slot: &Slot, tools: &Tools) -> Option<u64> {
         let resigns = priority == PRIORITY_RESIGN;
-        let frame = if resigns {
-            &self.frames.resignation
-        } else {
-            &self.frames.advert
-        };
-        if frame.is_empty() {
+        if !self.frames.can_advertise() {
             return None;
         }
         let before_ns = clock::now_ns();
         slot.store_decided(before_ns);
-        let failures = tools.socket.send(&[(self.spec.home.ifindex, frame)]);
-        if let Some(failure) = failures.first() {
-            self.tally.send_failures += 1;
-            // Once per failure that lasts, not once per advert.
-            if !std::mem::replace(&mut self.reported.sending, true) {
-                let what = failure.error.to_string();
-                tools.notify(Notice::SendFailed {
-                    id: self.spec.id,
-                    what,
-                });
-            }
+        let ifindex = self.spec.home.ifindex;
+        let unicast = self.unicast.as_ref();
+        let sent = self
+            .frames
+            .send_advert(resigns, ifindex, &tools.socket, unicast);
+        if let Err(error) = sent {
+            self.send_failed(&error.to_string(), tools);
             return None;
         }
         self.reported.sending = false;
@@ -247,15 +238,34 @@ impl Router {
         (!resigns).then_some(before_ns)
     }
 
-    /// Every address once before any address twice: the first announcement is the one that counts.
+    /// Told once per failure that lasts, not once per advert.
+    fn send_failed(&mut self, what: &str, tools: &Tools) {
+        self.tally.send_failures += 1;
+        if !std::mem::replace(&mut self.reported.sending, true) {
+            tools.notify(Notice::SendFailed {
+                id: self.spec.id,
+                what: what.to_owned(),
+            });
+        }
+    }
+
+    /// The socket for unicast peers belongs to a source address and an interface.
+    fn open_unicast(&mut self, tools: &Tools) {
+        self.unicast = None;
+        let Audience::Peers(_, ttl) = &self.spec.audience else {
+            return;
+        };
+        let Some(source) = self.spec.home.source else {
+            return;
+        };
+        match UnicastSocket::open(self.spec.home.ifindex, source, *ttl) {
+            Ok(socket) => self.unicast = Some(socket),
+            Err(error) => self.send_failed(&format!("from {source}: {error}"), tools),
+        }
+    }
+
     fn announce(&mut self, repeat: u32, tools: &Tools) {
-        let ifindex = self.spec.home.ifindex;
-        let round = self
-            .frames
-            .announcements
-            .iter()
-            .map(|frame| (ifindex, frame.as_slice()));
-        let frames: Vec<(u32, &[u8])> = (0..repeat).flat_map(|_| round.clone()).collect();
+        let frames = self.frames.round(self.spec.home.ifindex, repeat);
         let failures = tools.socket.send(&frames);
         self.tally.send_failures += failures.len() as u64;
         if failures.is_empty() {
@@ -331,7 +341,7 @@ impl Router {
 
     fn find_news(&mut self, heard: &Heard) -> Vec<Notice> {
         let id = self.spec.id;
-        let own_sum = validate::addresses_sum(self.spec.advertised.iter().copied());
+        let own_sum = validate::addresses_sum(self.spec.advertised.iter().copied().map(Source::of));
         let own_count = self.spec.advertised.len();
         let mut notices = Vec::new();
         for (facts, reported) in [heard.master, heard.other]
@@ -362,38 +372,7 @@ impl Router {
 
     fn build_frames(&mut self) {
         let priority = self.election.standing().priority;
-        self.frames = Frames {
-            priority,
-            advert: self.advert_frame(priority),
-            resignation: self.advert_frame(PRIORITY_RESIGN),
-            announcements: self
-                .spec
-                .addresses
-                .iter()
-                .map(|entry| {
-                    arp::announcement(entry.address.octets(), self.spec.home.mac).to_bytes()
-                })
-                .collect(),
-        };
-    }
-
-    /// Empty where the interface has no address to send from; nothing is sent then.
-    fn advert_frame(&self, priority: u8) -> Vec<u8> {
-        let Some(source) = self.spec.home.source else {
-            return Vec::new();
-        };
-        let mut buffer = [0; encode::MAX_FRAME_LEN];
-        let frame = AdvertFrame {
-            mac: self.spec.home.mac,
-            source: source.octets(),
-            vrid: self.spec.vrid,
-            priority,
-            interval_cs: self.spec.interval_cs,
-            form: self.spec.form,
-            addresses: &self.spec.advertised,
-        };
-        let length = encode::advert(&frame, &mut buffer).unwrap_or(0);
-        buffer.get(..length).unwrap_or_default().to_vec()
+        self.frames = Frames::build(&self.spec, priority);
     }
 
     pub(super) fn snapshot(&self, tools: &Tools) -> RouterSnapshot {

@@ -17,10 +17,13 @@ use tokio::{
         oneshot,
     },
 };
-use vrrp_common::{contract::Doorbell, election::Event};
+use vrrp_common::{
+    contract::Doorbell,
+    election::{Event, group},
+};
 
 use super::{
-    Command, ElectionHandle, Notice, RouterId,
+    Command, ElectionHandle, GroupSpec, Notice, RouterId,
     router::{Router, Tools},
 };
 use crate::{
@@ -119,6 +122,9 @@ async fn run(
         by_slot: BTreeMap::new(),
         due: BTreeSet::new(),
         removed_from: BTreeSet::new(),
+        groups: Vec::new(),
+        group_of: BTreeMap::new(),
+        stirred: BTreeSet::new(),
     };
     let mut alarm = Alarm::new()?;
     let News { ring, mut bell } = news;
@@ -142,6 +148,7 @@ async fn run(
             },
         }
         routers.run_due();
+        routers.settle_groups();
         routers.restore_neighbours();
     }
 }
@@ -153,6 +160,17 @@ struct Routers {
     due: BTreeSet<(u64, RouterId)>,
     /// Interfaces that have just lost addresses.
     removed_from: BTreeSet<u32>,
+    groups: Vec<Group>,
+    /// Which group a router is in, by index.
+    group_of: BTreeMap<RouterId, usize>,
+    /// Groups with a member that something happened to.
+    stirred: BTreeSet<usize>,
+}
+
+struct Group {
+    spec: GroupSpec,
+    /// Counts promotions.
+    epoch: u64,
 }
 
 struct Entry {
@@ -188,6 +206,7 @@ impl Routers {
             return;
         };
         act(&mut entry.router, &self.tools);
+        self.stirred.extend(self.group_of.get(&id));
         let removed_from = entry.router.take_removed();
         let deadline = entry.router.deadline();
         if let Some(old) = std::mem::replace(&mut entry.deadline, deadline) {
@@ -197,6 +216,65 @@ impl Routers {
             self.due.insert((new, id));
         }
         self.removed_from.extend(removed_from);
+    }
+
+    /// Lets the members of sync groups act together. Each order can call for another.
+    fn settle_groups(&mut self) {
+        while let Some(index) = self.stirred.pop_first() {
+            if let Some(order) = self.order_for(index) {
+                self.give(index, order);
+            }
+        }
+    }
+
+    fn order_for(&mut self, index: usize) -> Option<group::Order> {
+        let members = self.groups.get(index)?.spec.members.clone();
+        let decide = |routers: &Self| {
+            let stances = members
+                .iter()
+                .filter_map(|id| Some(routers.by_id.get(id)?.router.stance()));
+            group::decide(&stances)
+        };
+        let order = decide(self)?;
+        if order != group::Order::Promote {
+            return Some(order);
+        }
+        // Whoever waits for the group has not looked since its own time was out.
+        for id in &members {
+            self.with(*id, Router::look);
+        }
+        self.stirred.remove(&index);
+        decide(self)
+    }
+
+    fn give(&mut self, index: usize, order: group::Order) {
+        let Some(group) = self.groups.get_mut(index) else {
+            return;
+        };
+        if order == group::Order::Promote {
+            group.epoch += 1;
+            if let Some(slot) = self.tools.slots.get(group.spec.slot) {
+                slot.store_epoch(group.epoch);
+            }
+        }
+        for id in group.spec.members.clone() {
+            self.with(id, |router, tools| {
+                router.handle(Event::Group(order), tools);
+                router.look(tools);
+            });
+        }
+    }
+
+    fn add_group(&mut self, spec: GroupSpec) {
+        let index = self.groups.len();
+        for id in &spec.members {
+            self.group_of.insert(*id, index);
+            let slot = self.by_id.get(id).map(|entry| entry.router.slot());
+            if let Some(slot) = slot.and_then(|slot| self.tools.slots.get(slot)) {
+                slot.join_group(Some(spec.slot));
+            }
+        }
+        self.groups.push(Group { spec, epoch: 0 });
     }
 
     /// Once per turn of the loop, whatever number of routers removed addresses in it.
@@ -226,6 +304,7 @@ impl Routers {
                     },
                 );
             }
+            Command::Group(spec) => self.add_group(spec),
             // What changes the floor or the state wants a fresh look at the slot: an advert that
             // arrived just before the change was judged by the old rules.
             Command::Tell(id, event) => self.with(id, |router, tools| {

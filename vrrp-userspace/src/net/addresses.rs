@@ -14,7 +14,7 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    address::{AddressAttribute, AddressMessage, AddressScope},
+    address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope, CacheInfo},
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::sys::{
@@ -27,12 +27,12 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VirtualAddress {
     /// The address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Prefix length.
     pub prefix: u8,
-    /// Label, as `ip address` shows it (`eth0:db`).
+    /// Label, as `ip address` shows it (`eth0:db`); IPv4 only.
     pub label: Option<String>,
-    /// Broadcast address (`brd`).
+    /// Broadcast address (`brd`); IPv4 only.
     pub broadcast: Option<Ipv4Addr>,
     /// Scope.
     pub scope: Scope,
@@ -80,7 +80,7 @@ pub enum Change {
 #[derive(Debug)]
 pub struct Refused {
     /// The address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// What the kernel said.
     pub error: io::Error,
 }
@@ -150,9 +150,9 @@ struct Wire {
     socket: Socket,
     sequence: u32,
     /// Addresses that we added, by interface.
-    added: BTreeSet<(u32, Ipv4Addr)>,
+    added: BTreeSet<(u32, IpAddr)>,
     /// Addresses that were there before we wanted to add them.
-    own: BTreeSet<(u32, Ipv4Addr)>,
+    own: BTreeSet<(u32, IpAddr)>,
 }
 
 impl Wire {
@@ -253,7 +253,7 @@ impl Wire {
         &mut self,
         job: &AddressJob,
         addresses: &[&VirtualAddress],
-        found: &BTreeSet<Ipv4Addr>,
+        found: &BTreeSet<IpAddr>,
     ) {
         for entry in addresses {
             let key = (job.ifindex, entry.address);
@@ -289,12 +289,22 @@ fn append(
     last: bool,
 ) {
     let mut message = AddressMessage::default();
-    message.header.family = AddressFamily::Inet;
     message.header.prefix_len = address.prefix;
     message.header.index = job.ifindex;
-    message.header.scope = address.scope.into();
-    let ip = IpAddr::V4(address.address);
+    let ip = address.address;
     message.attributes = vec![AddressAttribute::Local(ip), AddressAttribute::Address(ip)];
+    match ip {
+        IpAddr::V4(_) => {
+            message.header.family = AddressFamily::Inet;
+            message.header.scope = address.scope.into();
+        }
+        IpAddr::V6(_) => {
+            message.header.family = AddressFamily::Inet6;
+            // The kernel must not look for duplicates first: the master before us may still be there.
+            message.header.flags = AddressHeaderFlags::Nodad;
+            message.attributes.extend(lifetime(address.prefix));
+        }
+    }
     message
         .attributes
         .extend(address.broadcast.map(AddressAttribute::Broadcast));
@@ -317,6 +327,15 @@ fn append(
     if let Some(place) = batch.get_mut(start..) {
         message.serialize(place);
     }
+}
+
+/// An address without a network is for whoever asks for it, and no source for packets of this machine
+/// (keepalived's default for /128).
+fn lifetime(prefix: u8) -> Option<AddressAttribute> {
+    let mut lifetime = CacheInfo::default();
+    lifetime.ifa_preferred = 0;
+    lifetime.ifa_valid = u32::MAX;
+    (prefix == 128).then_some(AddressAttribute::CacheInfo(lifetime))
 }
 
 /// The (sequence number, code) pairs in an answer; code 0 is an acknowledgement.

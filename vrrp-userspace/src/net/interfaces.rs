@@ -1,17 +1,18 @@
-//! Interfaces and their IPv4 addresses, read once and kept up to date by netlink.
+//! Interfaces and their addresses, read once and kept up to date by netlink.
 
-use std::{collections::BTreeMap, net::IpAddr, net::Ipv4Addr};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use anyhow::{Context as _, Result};
 use futures::{StreamExt as _, TryStreamExt as _};
 use netlink_packet_core::NetlinkPayload;
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    address::{AddressAttribute, AddressMessage, AddressScope},
+    address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope},
     link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
 };
 use rtnetlink::{Handle, MulticastGroup, new_connection, new_multicast_connection};
 use tokio::sync::watch;
+use vrrp_common::contract::Family;
 
 /// A network interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,19 +33,21 @@ pub struct Interface {
     pub running: bool,
     /// Largest IP packet in bytes.
     pub mtu: u32,
-    /// IPv4 addresses in the kernel's order.
+    /// Addresses in the kernel's order.
     pub addresses: Vec<InterfaceAddress>,
 }
 
-/// An IPv4 address on an interface.
+/// An address on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InterfaceAddress {
     /// The address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Its prefix length.
     pub prefix: u8,
     /// Whether it is reachable from other hosts (scope global or site).
     pub global: bool,
+    /// Whether it can be used: the kernel has made sure that nobody else has it.
+    pub usable: bool,
 }
 
 /// Every interface of the network namespace.
@@ -154,15 +157,14 @@ impl InterfaceTable {
         let Some(interface) = self.by_index.get_mut(&message.header.index) else {
             return;
         };
-        let local = message
-            .attributes
-            .iter()
-            .find_map(|attribute| match attribute {
-                AddressAttribute::Local(IpAddr::V4(address)) => Some(*address),
-                _ => None,
-            });
-        let Some(address) = local else { return };
+        let Some(address) = own_address(message) else {
+            return;
+        };
         let prefix = message.header.prefix_len;
+        let usable = !message.attributes.iter().any(|attribute| {
+            matches!(attribute, AddressAttribute::Flags(flags)
+                if flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed))
+        });
         let known = interface
             .addresses
             .iter()
@@ -178,24 +180,73 @@ impl InterfaceTable {
                     address,
                     prefix,
                     global,
+                    usable,
                 });
             }
-            (Some(_), true) | (None, false) => {}
+            (Some(at), true) => {
+                if let Some(entry) = interface.addresses.get_mut(at) {
+                    entry.usable = usable;
+                }
+            }
+            (None, false) => {}
         }
     }
 }
 
+/// The address a message is about: of a peer-to-peer one our end, which IPv6 names only where there
+/// are two.
+fn own_address(message: &AddressMessage) -> Option<IpAddr> {
+    let local = message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            AddressAttribute::Local(address) => Some(*address),
+            _ => None,
+        });
+    local.or_else(|| {
+        let attributes = message.attributes.iter();
+        attributes
+            .into_iter()
+            .find_map(|attribute| match attribute {
+                AddressAttribute::Address(address @ IpAddr::V6(_)) => Some(*address),
+                _ => None,
+            })
+    })
+}
+
 impl Interface {
-    /// The address adverts come from: the first that other hosts can reach and that is not a
-    /// virtual one.
+    /// The address adverts come from: for IPv4 the first that other hosts can reach and that is not a
+    /// virtual one, for IPv6 the first link-local one (RFC 9568 5.1.2.1).
     #[must_use]
-    pub fn primary_address(&self, is_virtual: impl Fn(Ipv4Addr) -> bool) -> Option<Ipv4Addr> {
-        let own = |entry: &&InterfaceAddress| !is_virtual(entry.address);
-        let first_global = self.addresses.iter().filter(own).find(|entry| entry.global);
-        first_global
-            .or_else(|| self.addresses.iter().find(own))
-            .map(|entry| entry.address)
+    pub fn primary_address(
+        &self,
+        family: Family,
+        is_virtual: impl Fn(IpAddr) -> bool,
+    ) -> Option<IpAddr> {
+        let own = |entry: &&InterfaceAddress| {
+            Family::of(entry.address) == family && entry.usable && !is_virtual(entry.address)
+        };
+        let mut own = self.addresses.iter().filter(own).peekable();
+        let first = own.peek().copied();
+        let found = match family {
+            Family::V4 => own.find(|entry| entry.global).or(first),
+            Family::V6 => own.find(|entry| is_link_local(entry.address)),
+        };
+        found.map(|entry| entry.address)
     }
+
+    /// Whether the address is here and can be used.
+    #[must_use]
+    pub fn has(&self, address: IpAddr) -> bool {
+        let mut addresses = self.addresses.iter();
+        addresses.any(|entry| entry.address == address && entry.usable)
+    }
+}
+
+/// `fe80::/10`.
+#[must_use]
+pub fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 /// Reads every interface and goes on watching. The receiver sees each change once it is complete.
@@ -204,7 +255,11 @@ impl Interface {
 ///
 /// When netlink cannot be opened or read.
 pub async fn watch() -> Result<watch::Receiver<InterfaceTable>> {
-    let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr];
+    let groups = [
+        MulticastGroup::Link,
+        MulticastGroup::Ipv4Ifaddr,
+        MulticastGroup::Ipv6Ifaddr,
+    ];
     let (connection, handle, mut messages) =
         new_multicast_connection(&groups).context("open a netlink socket")?;
     tokio::spawn(connection);
@@ -267,20 +322,43 @@ async fn dump(handle: &Handle) -> Result<InterfaceTable> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn virtual_addresses_are_never_the_source() {
-        let entry = |last, global| InterfaceAddress {
-            address: Ipv4Addr::new(10, 0, 0, last),
+    fn entry(address: &str, global: bool) -> InterfaceAddress {
+        InterfaceAddress {
+            address: address.parse().unwrap(),
             prefix: 24,
             global,
-        };
+            usable: true,
+        }
+    }
+
+    #[test]
+    fn virtual_addresses_are_never_the_source() {
         let interface = Interface {
-            addresses: vec![entry(1, true), entry(9, false), entry(2, true)],
+            addresses: vec![
+                entry("10.0.0.1", true),
+                entry("10.0.0.9", false),
+                entry("10.0.0.2", true),
+            ],
             ..Interface::default()
         };
-        let vip = Ipv4Addr::new(10, 0, 0, 1);
-        let primary = interface.primary_address(|address| address == vip);
-        assert_eq!(primary, Some(Ipv4Addr::new(10, 0, 0, 2)));
-        assert_eq!(interface.primary_address(|_| true), None);
+        let vip: IpAddr = "10.0.0.1".parse().unwrap();
+        let primary = interface.primary_address(Family::V4, |address| address == vip);
+        assert_eq!(primary, "10.0.0.2".parse().ok());
+        assert_eq!(interface.primary_address(Family::V4, |_| true), None);
+        assert_eq!(interface.primary_address(Family::V6, |_| false), None);
+    }
+
+    #[test]
+    fn ipv6_adverts_come_from_a_link_local_address_that_is_really_ours() {
+        let mut tentative = entry("fe80::1", false);
+        tentative.usable = false;
+        let mut interface = Interface {
+            addresses: vec![entry("2001:db8::1", true), tentative],
+            ..Interface::default()
+        };
+        let source = |interface: &Interface| interface.primary_address(Family::V6, |_| false);
+        assert_eq!(source(&interface), None, "not yet");
+        interface.addresses[1].usable = true;
+        assert_eq!(source(&interface), "fe80::1".parse().ok());
     }
 }

@@ -3,34 +3,19 @@
 //! Two memberships each: one of the IP layer, whose IGMP or MLD reports tell switches, and one of
 //! the link layer, which holds the NIC's filter open while the first is renewed.
 
-use std::{
-    io,
-    net::{Ipv4Addr, Ipv6Addr},
-};
+use std::{io, net::IpAddr};
 
 use nix::sys::socket::setsockopt;
 use socket2::{Domain, InterfaceIndexOrAddress, SockFilter, Socket, Type};
-use vrrp_common::vrrp::GROUP_V4;
+use vrrp_common::encode::multicast_mac;
 
 use super::packet::PacketAddMembership;
-
-/// The group adverts are sent to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Group {
-    /// 224.0.0.18 (RFC 9568 5.1.1.2).
-    V4,
-    /// `ff02::12` (RFC 9568 5.1.2.2).
-    V6,
-}
-
-/// `ff02::12`.
-const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
 
 /// Membership of a VRRP group on one interface, left when dropped.
 #[derive(Debug)]
 pub struct Membership {
     ifindex: u32,
-    group: Group,
+    group: IpAddr,
     reports: Socket,
     _filter: Socket,
 }
@@ -41,7 +26,7 @@ impl Membership {
     /// # Errors
     ///
     /// What the kernel says, `ENODEV` for an interface that is gone.
-    pub fn join(ifindex: u32, group: Group) -> io::Result<Self> {
+    pub fn join(ifindex: u32, group: IpAddr) -> io::Result<Self> {
         let membership = Self {
             ifindex,
             group,
@@ -66,19 +51,15 @@ impl Membership {
 
     fn enter(&self) -> io::Result<()> {
         match self.group {
-            Group::V4 => self
-                .reports
-                .join_multicast_v4_n(&Ipv4Addr::from(GROUP_V4), &self.interface()),
-            Group::V6 => self.reports.join_multicast_v6(&GROUP_V6, self.ifindex),
+            IpAddr::V4(group) => self.reports.join_multicast_v4_n(&group, &self.interface()),
+            IpAddr::V6(group) => self.reports.join_multicast_v6(&group, self.ifindex),
         }
     }
 
     fn leave(&self) -> io::Result<()> {
         match self.group {
-            Group::V4 => self
-                .reports
-                .leave_multicast_v4_n(&Ipv4Addr::from(GROUP_V4), &self.interface()),
-            Group::V6 => self.reports.leave_multicast_v6(&GROUP_V6, self.ifindex),
+            IpAddr::V4(group) => self.reports.leave_multicast_v4_n(&group, &self.interface()),
+            IpAddr::V6(group) => self.reports.leave_multicast_v6(&group, self.ifindex),
         }
     }
 
@@ -87,21 +68,11 @@ impl Membership {
     }
 }
 
-impl Group {
-    /// The Ethernet address that frames to the group are sent to (RFC 1112 6.4, RFC 2464 7).
-    const fn mac(self) -> [u8; 6] {
-        match self {
-            Self::V4 => [0x01, 0x00, 0x5e, 0x00, 0x00, 0x12],
-            Self::V6 => [0x33, 0x33, 0x00, 0x00, 0x00, 0x12],
-        }
-    }
-}
-
 /// The socket is never bound, and its filter accepts nothing: adverts are received elsewhere.
-fn reports_socket(group: Group) -> io::Result<Socket> {
+fn reports_socket(group: IpAddr) -> io::Result<Socket> {
     let domain = match group {
-        Group::V4 => Domain::IPV4,
-        Group::V6 => Domain::IPV6,
+        IpAddr::V4(_) => Domain::IPV4,
+        IpAddr::V6(_) => Domain::IPV6,
     };
     let socket = Socket::new(domain, Type::DGRAM, None)?;
     socket.attach_filter(&[SockFilter::new(0x06, 0, 0, 0)])?;
@@ -111,9 +82,9 @@ fn reports_socket(group: Group) -> io::Result<Socket> {
 /// `PACKET_MR_MULTICAST`.
 const MULTICAST: libc::c_ushort = 0;
 
-fn open_filter(ifindex: u32, group: Group) -> io::Result<Socket> {
+fn open_filter(ifindex: u32, group: IpAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
-    let [a, b, c, d, e, f] = group.mac();
+    let [a, b, c, d, e, f] = multicast_mac(group);
     let request = libc::packet_mreq {
         mr_ifindex: ifindex.cast_signed(),
         mr_type: MULTICAST,

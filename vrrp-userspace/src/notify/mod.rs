@@ -36,6 +36,31 @@ impl Announced {
     }
 }
 
+/// Whom scripts are told about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A `vrrp_instance`.
+    Instance(String),
+    /// A `vrrp_sync_group`.
+    Group(String),
+}
+
+impl Subject {
+    fn name(&self) -> &str {
+        match self {
+            Self::Instance(name) | Self::Group(name) => name,
+        }
+    }
+
+    /// The word that keepalived gives scripts.
+    const fn word(&self) -> &'static str {
+        match self {
+            Self::Instance(_) => "INSTANCE",
+            Self::Group(_) => "GROUP",
+        }
+    }
+}
+
 struct Event {
     announced: Announced,
     priority: u8,
@@ -52,13 +77,13 @@ pub struct Notifier {
 const PATIENCE: Duration = Duration::from_secs(3);
 
 impl Notifier {
-    /// Starts the queue of the instance `name`.
+    /// Starts the queue of an instance or a group.
     #[must_use]
-    pub fn start(name: String, notify: Notify, script_user: Option<ScriptUser>) -> Self {
+    pub fn start(subject: Subject, notify: Notify, script_user: Option<ScriptUser>) -> Self {
         let (queue, mut events) = mpsc::unbounded_channel::<Event>();
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
-                announce(&name, &notify, script_user.as_ref(), &event).await;
+                announce(&subject, &notify, script_user.as_ref(), &event).await;
                 if let Some(done) = event.done {
                     // Whoever waited may have given up.
                     let _ = done.send(());
@@ -97,7 +122,8 @@ impl Notifier {
 }
 
 /// The script of the state first, without arguments, then the general one with keepalived's four.
-async fn announce(name: &str, notify: &Notify, default: Option<&ScriptUser>, event: &Event) {
+async fn announce(subject: &Subject, notify: &Notify, default: Option<&ScriptUser>, event: &Event) {
+    let name = subject.name();
     let Some(word) = event.announced.word() else {
         return;
     };
@@ -113,7 +139,8 @@ async fn announce(name: &str, notify: &Notify, default: Option<&ScriptUser>, eve
     }
     if let Some(script) = &notify.any {
         let priority = event.priority.to_string();
-        run(name, script, default, &["INSTANCE", name, word, &priority]).await;
+        let arguments = [subject.word(), name, word, &priority];
+        run(name, script, default, &arguments).await;
     }
 }
 

@@ -140,7 +140,7 @@ fn a_rising_priority_preempts_a_steady_master() {
     for beat in 1..=3 {
         bench.hear(T0 + beat * NS_PER_S, 110, 100, LOWER);
     }
-    let down = timers::master_down_interval(120, NS_PER_S, 3);
+    let down = timers::master_down_interval(Version::V3, 120, NS_PER_S, 3);
     assert_eq!(bench.election.deadline(), Some(T0 + 1 + down));
     assert!(
         bench
@@ -158,7 +158,7 @@ fn a_falling_priority_obeys_what_it_has_heard() {
     bench.look(heard_at);
     bench.event(heard_at + 1, Event::Priority(10));
     bench.look(heard_at + 1);
-    let down = timers::master_down_interval(10, NS_PER_S, 3);
+    let down = timers::master_down_interval(Version::V3, 10, NS_PER_S, 3);
     assert_eq!(bench.election.deadline(), Some(heard_at + down));
 }
 
@@ -169,7 +169,7 @@ fn preempt_delay_holds_back_and_then_lets_go() {
         ..Settings::default()
     };
     let mut bench = Bench::backup(settings, 200);
-    let down = timers::master_down_interval(200, NS_PER_S, 3);
+    let down = timers::master_down_interval(Version::V3, 200, NS_PER_S, 3);
     let mut last = 0;
     for beat in 1..=10 {
         last = T0 + beat * NS_PER_S;
@@ -205,7 +205,7 @@ fn a_higher_master_ends_the_preempt_delay() {
     bench.look(T0 + 1);
     bench.hear(T0 + 2, 201, 100, HIGHER);
     bench.look(T0 + 2);
-    let down = timers::master_down_interval(200, NS_PER_S, 3);
+    let down = timers::master_down_interval(Version::V3, 200, NS_PER_S, 3);
     assert_eq!(
         bench.election.deadline(),
         Some(T0 + 2 + down),
@@ -287,7 +287,7 @@ fn a_lower_master_s_resignation_counts() {
     bench.hear(T0 + 1, 100, 100, LOWER);
     bench.hear(T0 + NS_PER_S, 0, 100, LOWER);
     bench.look(T0 + NS_PER_S);
-    let skew = timers::skew_time(200, NS_PER_S);
+    let skew = timers::skew_time(Version::V3, 200, NS_PER_S);
     assert_eq!(bench.election.deadline(), Some(T0 + NS_PER_S + skew));
 }
 

@@ -16,7 +16,7 @@ fn a_master_advertises_at_its_own_interval() {
     let mut bench = Bench::backup(Settings::default(), 100);
     bench.hear(T0 + 1, 200, 300, LOWER);
     bench.look(T0 + 1);
-    let learned = timers::master_down_interval(100, 3 * NS_PER_S, 3);
+    let learned = timers::master_down_interval(Version::V3, 100, 3 * NS_PER_S, 3);
     assert_eq!(bench.election.deadline(), Some(T0 + 1 + learned));
     let start = T0 + 1 + learned;
     bench.look(start);
@@ -62,7 +62,7 @@ fn a_master_yields_to_whom_it_must() {
                 ),
                 "{description}: {actions:?}"
             );
-            let learned = timers::master_down_interval(100, NS_PER_S / 2, 3);
+            let learned = timers::master_down_interval(Version::V3, 100, NS_PER_S / 2, 3);
             assert_eq!(
                 bench.election.deadline(),
                 Some(now + learned),
@@ -304,4 +304,160 @@ fn losing_adverts_do_not_multiply_announcements() {
             .count();
     }
     assert_eq!(announced, 1, "in one second");
+}
+
+#[test]
+fn a_last_advert_before_yielding_where_it_is_wanted() {
+    let settings = Settings {
+        higher_prio_send_advert: true,
+        ..Settings::default()
+    };
+    let mut bench = Bench::master_with(settings);
+    bench.hear(T0 + DOWN + 1, 150, 100, LOWER);
+    let actions = bench.look(T0 + DOWN + 1);
+    assert_eq!(
+        actions[..2],
+        [Action::Lease(0), Action::Advertise { priority: 100 }],
+        "silent first"
+    );
+    assert_eq!(entered(&actions), Some((State::Backup, Cause::Beaten)));
+}
+
+#[test]
+fn losing_adverts_are_not_answered_where_that_is_not_wanted() {
+    let settings = Settings {
+        lower_prio_no_advert: true,
+        ..Settings::default()
+    };
+    let mut bench = Bench::master_with(settings);
+    bench.hear(T0 + DOWN + 1, 50, 100, LOWER);
+    assert_eq!(
+        bench.look(T0 + DOWN + 1),
+        [Action::Announce { repeat: 5 }],
+        "the addresses are announced all the same"
+    );
+    bench.hear(T0 + DOWN + 100 * NS_PER_MS, 0, 100, LOWER);
+    let actions = bench.look(T0 + DOWN + 100 * NS_PER_MS);
+    assert_eq!(
+        actions,
+        [Action::Advertise { priority: 100 }],
+        "a resignation always is"
+    );
+}
+
+#[test]
+fn announcements_against_a_loser_have_a_second_round() {
+    let announce = Announce {
+        lower_prio_repeat: 2,
+        lower_prio_delay_ns: 300 * NS_PER_MS,
+        delay_ns: 0,
+        ..Announce::default()
+    };
+    let settings = Settings {
+        announce,
+        ..Settings::default()
+    };
+    let mut bench = Bench::master_with(settings);
+    let now = T0 + DOWN + 1;
+    bench.hear(now, 50, 100, LOWER);
+    bench.look(now);
+    let due = now + 300 * NS_PER_MS;
+    assert_eq!(bench.election.deadline(), Some(due));
+    assert_eq!(bench.look(due), [Action::Announce { repeat: 2 }]);
+}
+
+#[test]
+fn a_raised_interval_is_told_before_it_is_kept() {
+    let announce = Announce {
+        delay_ns: 0,
+        ..Announce::default()
+    };
+    let mut bench = Bench::master_with(Settings {
+        announce,
+        ..Settings::default()
+    });
+    let start = T0 + DOWN;
+    bench.event(start + 1, Event::Interval(5 * NS_PER_S));
+    // Three adverts at the old cadence, and then the new one.
+    for beat in 1..=3 {
+        let now = start + beat * NS_PER_S;
+        assert_eq!(bench.election.deadline(), Some(now));
+        assert_eq!(bench.look(now), [Action::Advertise { priority: 100 }]);
+        bench.event(now, Event::Advertised(now));
+        let span = if beat < 3 { 3 } else { 15 };
+        assert_eq!(
+            bench.slot.lease_ns(),
+            now + span * NS_PER_S,
+            "advert {beat}"
+        );
+    }
+    assert_eq!(bench.election.deadline(), Some(start + 8 * NS_PER_S));
+    // A shorter one counts at once.
+    bench.event(start + 4 * NS_PER_S, Event::Interval(NS_PER_S));
+    assert_eq!(bench.election.deadline(), Some(start + 5 * NS_PER_S));
+}
+
+#[test]
+fn a_member_yields_with_its_group_and_does_not_resign() {
+    let settings = Settings {
+        grouped: true,
+        ..Settings::default()
+    };
+    let mut bench = Bench::backup(settings, 100);
+    assert!(bench.look(T0 + DOWN).is_empty(), "it waits for the others");
+    assert_eq!(bench.election.stance(), Stance::Ready);
+    assert_eq!(bench.election.deadline(), None);
+    let actions = bench.event(T0 + DOWN + 5, Event::Group(group::Order::Promote));
+    assert!(actions.contains(&Action::Advertise { priority: 100 }));
+    assert_eq!(bench.election.stance(), Stance::Master);
+    let now = T0 + DOWN + NS_PER_S;
+    let actions = bench.event(now, Event::Group(group::Order::Yield));
+    assert_eq!(actions[0], Action::Lease(0));
+    assert!(!actions.contains(&Action::Advertise { priority: 0 }));
+    assert_eq!(entered(&actions), Some((State::Backup, Cause::Group)));
+    assert_eq!(bench.election.deadline(), Some(now + DOWN));
+}
+
+#[test]
+fn a_member_that_is_ready_obeys_whoever_is_heard() {
+    let settings = Settings {
+        grouped: true,
+        ..Settings::default()
+    };
+    let mut bench = Bench::backup(settings, 100);
+    bench.look(T0 + DOWN);
+    bench.hear(T0 + DOWN + 1, 150, 100, LOWER);
+    bench.look(T0 + DOWN + 2);
+    assert_eq!(bench.election.stance(), Stance::Listening);
+    assert!(
+        bench
+            .event(T0 + DOWN + 3, Event::Group(group::Order::Promote))
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_fault_of_the_group_ends_with_the_group_s() {
+    let settings = Settings {
+        grouped: true,
+        ..Settings::default()
+    };
+    let mut bench = Bench::backup(settings, 100);
+    let actions = bench.event(T0 + 1, Event::Group(group::Order::Fault));
+    assert_eq!(entered(&actions), Some((State::Fault, Cause::Group)));
+    assert_eq!(bench.election.stance(), Stance::Fault { own: false });
+    assert!(bench.event(T0 + 2, Event::FaultRaised).is_empty());
+    assert_eq!(bench.election.stance(), Stance::Fault { own: true });
+    assert!(
+        bench
+            .event(T0 + 3, Event::Group(group::Order::ClearFault))
+            .is_empty()
+    );
+    assert!(bench.event(T0 + 4, Event::FaultCleared).is_empty());
+    assert_eq!(bench.election.stance(), Stance::Fault { own: false });
+    let actions = bench.event(T0 + 5, Event::Group(group::Order::ClearFault));
+    assert_eq!(
+        entered(&actions),
+        Some((State::Backup, Cause::FaultCleared))
+    );
 }

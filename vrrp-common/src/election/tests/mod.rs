@@ -42,7 +42,11 @@ impl Bench {
 
     /// A master whose addresses are in place since `T0 + DOWN`.
     fn master() -> Self {
-        let mut bench = Self::backup(Settings::default(), 100);
+        Self::master_with(Settings::default())
+    }
+
+    fn master_with(settings: Settings) -> Self {
+        let mut bench = Self::backup(settings, 100);
         bench.look(T0 + DOWN);
         bench.event(T0 + DOWN, Event::Advertised(T0 + DOWN));
         bench.event(T0 + DOWN, Event::Settled(1));

@@ -1,6 +1,6 @@
 //! Items of `virtual_ipaddress`: `IP[/M] [brd +|-|IP] [dev IF] [scope S] [label L]`.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::{
     config::{
@@ -35,6 +35,16 @@ pub(super) fn read(
     while let Some(option) = words.next() {
         let mut argument = || words.next().ok_or(option);
         let read = match option.text.as_str() {
+            "brd" | "broadcast" | "label" if address.is_ipv6() => argument().map(|word| {
+                diagnostics.push(
+                    Diagnostic::warning(
+                        word.span.clone(),
+                        format!("an IPv6 address has no {}", option.text),
+                    )
+                    .help("it is ignored; the address is served"),
+                );
+                true
+            }),
             "dev" => argument().map(|word| check_device(word, interface, diagnostics)),
             "brd" | "broadcast" => argument().map(|word| {
                 virtual_address.broadcast = broadcast(word, address, prefix, diagnostics);
@@ -80,27 +90,17 @@ pub(super) fn read(
     Ok(Some(virtual_address))
 }
 
-fn parse(word: &Word, diagnostics: &mut Diagnostics) -> Option<(Ipv4Addr, u8)> {
+fn parse(word: &Word, diagnostics: &mut Diagnostics) -> Option<(IpAddr, u8)> {
     let (address, prefix) = match word.text.split_once('/') {
         Some((address, prefix)) => (address, Some(prefix)),
         None => (word.text.as_str(), None),
     };
-    let address = match address.parse::<IpAddr>() {
-        Ok(IpAddr::V4(address)) => address,
-        Ok(IpAddr::V6(_)) => {
-            diagnostics.push(
-                Diagnostic::error(word.span.clone(), "IPv6 is not yet supported")
-                    .help("the instance is left out"),
-            );
-            return None;
-        }
-        Err(_) => {
-            diagnostics.push(
-                Diagnostic::error(word.span.clone(), format!("{address} is not an IP address"))
-                    .help("four numbers from 0 to 255, such as 10.0.0.30, then /PREFIX"),
-            );
-            return None;
-        }
+    let Ok(address) = address.parse::<IpAddr>() else {
+        diagnostics.push(
+            Diagnostic::error(word.span.clone(), format!("{address} is not an IP address"))
+                .help("such as 10.0.0.30 or 2001:db8::30, then /PREFIX"),
+        );
+        return None;
     };
     if !can_be_virtual(address) {
         diagnostics.push(
@@ -112,17 +112,18 @@ fn parse(word: &Word, diagnostics: &mut Diagnostics) -> Option<(Ipv4Addr, u8)> {
         );
         return None;
     }
+    let longest = if address.is_ipv4() { 32 } else { 128 };
     let Some(prefix) = prefix else {
-        return Some((address, 32));
+        return Some((address, longest));
     };
-    let bits = prefix.parse::<u8>().ok().filter(|bits| *bits <= 32);
+    let bits = prefix.parse::<u8>().ok().filter(|bits| *bits <= longest);
     if bits.is_none() {
         diagnostics.push(
             Diagnostic::error(
                 word.span.clone(),
                 format!("/{prefix} is not a prefix length"),
             )
-            .help("a number from 0 to 32"),
+            .help(format!("a number from 0 to {longest}")),
         );
     }
     bits.map(|bits| (address, bits))
@@ -130,11 +131,15 @@ fn parse(word: &Word, diagnostics: &mut Diagnostics) -> Option<(Ipv4Addr, u8)> {
 
 /// Whether an address can be a host's own.
 #[must_use]
-pub fn can_be_virtual(address: Ipv4Addr) -> bool {
+pub fn can_be_virtual(address: IpAddr) -> bool {
+    let is_broadcast = address == IpAddr::V4(Ipv4Addr::BROADCAST);
+    let is_mapped = matches!(address, IpAddr::V6(address)
+        if Ipv6Addr::to_ipv4_mapped(&address).is_some());
     !(address.is_multicast()
         || address.is_unspecified()
-        || address.is_broadcast()
-        || address.is_loopback())
+        || address.is_loopback()
+        || is_broadcast
+        || is_mapped)
 }
 
 /// Whether the address can be served where it should stand.
@@ -154,10 +159,13 @@ fn check_device(word: &Word, interface: &str, diagnostics: &mut Diagnostics) -> 
 
 fn broadcast(
     word: &Word,
-    address: Ipv4Addr,
+    address: IpAddr,
     prefix: u8,
     diagnostics: &mut Diagnostics,
 ) -> Option<Ipv4Addr> {
+    let IpAddr::V4(address) = address else {
+        return None;
+    };
     let host_bits = u32::MAX.checked_shr(u32::from(prefix)).unwrap_or(0);
     match word.text.as_str() {
         "+" => Some(Ipv4Addr::from(u32::from(address) | host_bits)),

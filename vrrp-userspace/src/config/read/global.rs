@@ -1,8 +1,15 @@
 //! `global_defs`.
 
 use super::{unsupported, value};
-use crate::config::{diagnostics::Diagnostics, keywords, model::Global, tree::Node};
-use vrrp_common::election::Announce;
+use crate::config::{
+    diagnostics::{Diagnostic, Diagnostics},
+    keywords,
+    model::Global,
+    tree::Node,
+};
+use std::net::IpAddr;
+
+use vrrp_common::{election::Announce, vrrp::Version};
 
 pub(super) fn read(block: &Node, global: &mut Global, diagnostics: &mut Diagnostics) {
     for node in block.children() {
@@ -14,8 +21,21 @@ pub(super) fn read(block: &Node, global: &mut Global, diagnostics: &mut Diagnost
             "script_user" => global.script_user = value::user(node.arguments(), diagnostics),
             "dynamic_interfaces" => global.dynamic_interfaces = true,
             "vrrp_version" => {
-                let version = value::number(node, 2..=3, diagnostics);
-                global.version = version.map(|version| (version, node.span()));
+                global.version = version(node, diagnostics);
+            }
+            "vrrp_mcast_group4" | "vrrp_mcast_group6" => group(node, global, diagnostics),
+            "vrrp_strict" => global.strict = value::flag(node, diagnostics).unwrap_or(false),
+            "vrrp_check_unicast_src" => global.checks_peers = true,
+            "vrrp_higher_prio_send_advert" => {
+                global.higher_prio_send_advert = value::flag(node, diagnostics).unwrap_or(false);
+            }
+            "vrrp_lower_prio_no_advert" => {
+                global.lower_prio_no_advert = value::flag(node, diagnostics).unwrap_or(false);
+            }
+            "vrrp_startup_delay" => {
+                if let Some(delay) = value::seconds(node, 0.0..=86400.0, diagnostics) {
+                    global.startup_delay = delay;
+                }
             }
             "v3_checksum_as_v2" => {
                 global.checksum_message_only = value::flag(node, diagnostics).unwrap_or(false);
@@ -42,6 +62,29 @@ pub(super) fn read(block: &Node, global: &mut Global, diagnostics: &mut Diagnost
     }
 }
 
+/// `version` or `vrrp_version`.
+pub(super) fn version(node: &Node, diagnostics: &mut Diagnostics) -> Option<Version> {
+    let number = value::number(node, 2..=3_u8, diagnostics)?;
+    Some(if number == 2 {
+        Version::V2
+    } else {
+        Version::V3
+    })
+}
+
+fn group(node: &Node, global: &mut Global, diagnostics: &mut Diagnostics) {
+    let wants_v4 = node.keyword().ends_with('4');
+    match value::group(node, diagnostics) {
+        Some(IpAddr::V4(group)) if wants_v4 => global.group_v4 = group,
+        Some(IpAddr::V6(group)) if !wants_v4 => global.group_v6 = group,
+        Some(group) => diagnostics.push(
+            Diagnostic::error(node.span(), format!("{group} is of the other family"))
+                .help("vrrp_mcast_group4 IPV4, vrrp_mcast_group6 IPV6; it is ignored"),
+        ),
+        None => {}
+    }
+}
+
 /// The `garp_*` family, which `global_defs` spells with `vrrp_` in front. Says whether the keyword
 /// is one of them.
 pub(super) fn announce(
@@ -53,10 +96,13 @@ pub(super) fn announce(
     let whole_seconds = 0.0..=86400.0;
     match keyword {
         "garp_master_delay" => {
-            set(
-                &mut announce.delay_ns,
-                value::seconds(node, whole_seconds, diagnostics).map(nanos),
-            );
+            if let Some(delay_ns) = value::seconds(node, whole_seconds, diagnostics).map(nanos) {
+                // garp_lower_prio_delay follows it, unless it was set to something else before.
+                if announce.lower_prio_delay_ns == announce.delay_ns {
+                    announce.lower_prio_delay_ns = delay_ns;
+                }
+                announce.delay_ns = delay_ns;
+            }
         }
         "garp_master_refresh" => {
             set(
@@ -85,6 +131,12 @@ pub(super) fn announce(
                 value::number(node, 0..=100, diagnostics),
             );
         }
+        "garp_lower_prio_delay" => {
+            set(
+                &mut announce.lower_prio_delay_ns,
+                value::seconds(node, whole_seconds, diagnostics).map(nanos),
+            );
+        }
         "min_garp" => {
             if value::flag(node, diagnostics) == Some(true) {
                 *announce = Announce {
@@ -93,6 +145,7 @@ pub(super) fn announce(
                     refresh_ns: 0,
                     refresh_repeat: 1,
                     lower_prio_repeat: 1,
+                    lower_prio_delay_ns: 0,
                 };
             }
         }

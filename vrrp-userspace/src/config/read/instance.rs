@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use vrrp_common::vrrp::MAX_INTERVAL_CS;
+use vrrp_common::vrrp::{MAX_INTERVAL_CS, MAX_INTERVAL_V2_S, Version};
 
-use super::{address, global, named_block, unsupported, value};
+use super::{address, global, named_block, transport::Transport, unsupported, value};
 use crate::{
     config::{
         diagnostics::{Diagnostic, Diagnostics},
@@ -18,17 +18,20 @@ use crate::{
 };
 
 /// What is read of an instance before it is known to be whole.
-struct Draft<'a> {
-    name: &'a Word,
-    wants_master: Option<(bool, Span)>,
+pub(super) struct Draft<'a> {
+    pub(super) name: &'a Word,
+    pub(super) wants_master: Option<(bool, Span)>,
     interface: Option<String>,
     vrid: Option<u8>,
-    priority: Option<u8>,
-    version: Option<(u8, Span)>,
-    nopreempt: Option<Span>,
-    preempt_delay: Option<(Duration, Span)>,
-    broken: bool,
-    instance: Instance,
+    pub(super) priority: Option<u8>,
+    pub(super) version: Option<(Version, Span)>,
+    pub(super) interval: Option<(Duration, Span)>,
+    pub(super) nopreempt: Option<Span>,
+    pub(super) preempt_delay: Option<(Duration, Span)>,
+    pub(super) accept: Option<(bool, Span)>,
+    pub(super) transport: Transport,
+    pub(super) broken: bool,
+    pub(super) instance: Instance,
 }
 
 /// Reads an instance; `None` where it cannot be served, with the reasons in the diagnostics.
@@ -55,11 +58,20 @@ impl<'a> Draft<'a> {
         let instance = Instance {
             name: name.text.clone(),
             interface: String::new(),
+            version: Version::V3,
+            password: None,
+            group: config.global.group_v4.into(),
+            unicast: None,
+            source: None,
             vrid: 0,
             priority: 0,
             interval_cs: 100,
             addresses: Vec::new(),
             excluded: Vec::new(),
+            accept: true,
+            strict: config.global.strict,
+            higher_prio_send_advert: config.global.higher_prio_send_advert,
+            lower_prio_no_advert: config.global.lower_prio_no_advert,
             nopreempt: false,
             preempt_delay: Duration::ZERO,
             track_scripts: Vec::new(),
@@ -78,8 +90,11 @@ impl<'a> Draft<'a> {
             vrid: None,
             priority: None,
             version: None,
+            interval: None,
             nopreempt: None,
             preempt_delay: None,
+            accept: None,
+            transport: Transport::new(&config.global),
             broken: false,
             instance,
         }
@@ -101,11 +116,17 @@ impl<'a> Draft<'a> {
                 self.broken |= self.priority.is_none();
             }
             "version" => {
-                let version = value::number(node, 2..=3, diagnostics);
+                let version = global::version(node, diagnostics);
                 self.version = version.map(|version| (version, node.span()));
                 self.broken |= version.is_none();
             }
-            "advert_int" => self.advert_int(node, diagnostics),
+            "advert_int" => {
+                let interval = value::seconds(node, 0.01..=255.0, diagnostics);
+                self.interval = interval.map(|interval| (interval, node.span()));
+                self.broken |= interval.is_none();
+            }
+            "accept" => self.accept = Some((true, node.span())),
+            "no_accept" => self.accept = Some((false, node.span())),
             "nopreempt" => self.nopreempt = Some(node.span()),
             "preempt" => self.nopreempt = None,
             "preempt_delay" => {
@@ -120,7 +141,7 @@ impl<'a> Draft<'a> {
         let instance = &mut self.instance;
         match node.keyword() {
             "state" | "interface" | "virtual_router_id" | "priority" | "version" | "advert_int"
-            | "nopreempt" | "preempt" | "preempt_delay" => {}
+            | "nopreempt" | "preempt" | "preempt_delay" | "accept" | "no_accept" => {}
             "virtual_ipaddress" => self.addresses(node, false, diagnostics),
             "virtual_ipaddress_excluded" => self.addresses(node, true, diagnostics),
             "track_script" => self.track_scripts(node, config, diagnostics),
@@ -134,29 +155,38 @@ impl<'a> Draft<'a> {
                     instance.down_timer_adverts = adverts;
                 }
             }
-            "notify_master" => instance.notify.master = value::notify_script(node, diagnostics),
-            "notify_backup" => instance.notify.backup = value::notify_script(node, diagnostics),
-            "notify_fault" => instance.notify.fault = value::notify_script(node, diagnostics),
-            "notify_stop" => instance.notify.stop = value::notify_script(node, diagnostics),
-            "notify" => instance.notify.any = value::notify_script(node, diagnostics),
-            "unicast_peer" => self.refuse(node, "unicast is not yet supported", diagnostics),
-            "authentication" => diagnostics.push(
-                Diagnostic::warning(node.span(), "VRRPv3 has no authentication")
-                    .help("the block is ignored, as keepalived does for version 3"),
-            ),
+            "strict_mode" => {
+                instance.strict = value::flag(node, diagnostics).unwrap_or(instance.strict);
+            }
+            "higher_prio_send_advert" => {
+                let flag = value::flag(node, diagnostics);
+                instance.higher_prio_send_advert = flag.unwrap_or(false);
+            }
+            "lower_prio_no_advert" => {
+                let flag = value::flag(node, diagnostics);
+                instance.lower_prio_no_advert = flag.unwrap_or(false);
+            }
             keyword => {
-                if !global::announce(keyword, node, &mut instance.announce, diagnostics) {
+                let known = value::notify(keyword, node, &mut instance.notify, diagnostics)
+                    || global::announce(keyword, node, &mut instance.announce, diagnostics)
+                    || self.transport.read(node, diagnostics);
+                if !known {
                     unsupported(node, keywords::INSTANCE, diagnostics);
                 }
             }
         }
     }
 
-    fn refuse(&mut self, node: &Node, message: &str, diagnostics: &mut Diagnostics) {
+    pub(super) fn refuse(
+        &mut self,
+        span: Span,
+        message: impl Into<String>,
+        help: &str,
+        diagnostics: &mut Diagnostics,
+    ) {
         self.broken = true;
         diagnostics.push(
-            Diagnostic::error(node.span(), message)
-                .help("running without it would mean something else; the instance is left out"),
+            Diagnostic::error(span, message).help(format!("{help}; the instance is left out")),
         );
     }
 
@@ -174,21 +204,44 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Seconds in steps of 10 ms, up to what 12 bits of centiseconds hold.
-    fn advert_int(&mut self, node: &Node, diagnostics: &mut Diagnostics) {
-        let Some(interval) = value::seconds(node, 0.01..=40.95, diagnostics) else {
-            self.broken = true;
+    /// `advert_int`, once the version is known: whole seconds in version 2, in version 3 steps of 10 ms
+    /// up to what 12 bits of centiseconds hold.
+    pub(super) fn settle_interval(&mut self, diagnostics: &mut Diagnostics) {
+        let Some((interval, span)) = self.interval.clone() else {
             return;
         };
+        let seconds = interval.as_secs();
+        if self.instance.version == Version::V2 {
+            if interval.subsec_nanos() != 0
+                || !(1..=u64::from(MAX_INTERVAL_V2_S)).contains(&seconds)
+            {
+                let what = "VRRPv2 knows whole seconds only, and every router must have the same";
+                let help = "whole seconds from 1 to 255, or `version 3` on every router";
+                self.refuse(span, what, help, diagnostics);
+                return;
+            }
+            self.instance.interval_cs = u16::try_from(seconds * 100).unwrap_or(u16::MAX);
+            return;
+        }
         let centiseconds = (interval.as_millis() + 5) / 10;
+        if centiseconds > u128::from(MAX_INTERVAL_CS) {
+            self.refuse(
+                span,
+                "advert_int is too long",
+                "VRRPv3 carries 40.95 s at most",
+                diagnostics,
+            );
+            return;
+        }
         self.instance.interval_cs = u16::try_from(centiseconds)
             .unwrap_or(MAX_INTERVAL_CS)
-            .clamp(1, MAX_INTERVAL_CS);
+            .max(1);
         if interval.as_micros() % 10_000 != 0 {
             diagnostics.push(
-                Diagnostic::warning(node.span(), "advert_int comes in steps of 0.01 s").help(
-                    format!("{} s is used", f64::from(self.instance.interval_cs) / 100.0),
-                ),
+                Diagnostic::warning(span, "advert_int comes in steps of 0.01 s").help(format!(
+                    "{} s is used",
+                    f64::from(self.instance.interval_cs) / 100.0
+                )),
             );
         }
     }
@@ -224,6 +277,22 @@ impl<'a> Draft<'a> {
             diagnostics.push(
                 Diagnostic::warning(line.span(), format!("{} is listed twice", address.address))
                     .help("the second is ignored"),
+            );
+            return;
+        }
+        let of_other_family = addresses
+            .first()
+            .is_some_and(|first| first.address.is_ipv4() != address.address.is_ipv4());
+        if of_other_family && !excluded {
+            diagnostics.push(
+                Diagnostic::warning(
+                    line.span(),
+                    format!("{} is not of the family of the first address", address.address),
+                )
+                .help(
+                    "an advert carries one family: put it into virtual_ipaddress_excluded, or into an \
+                     instance of its own; it is left out",
+                ),
             );
             return;
         }
@@ -335,7 +404,7 @@ impl<'a> Draft<'a> {
     }
 
     fn finish(mut self, config: &Config, diagnostics: &mut Diagnostics) -> Option<Instance> {
-        self.settle_version(config, diagnostics);
+        self.settle(config, diagnostics);
         let name = &self.name.text;
         let mut missing = |what: &str, help: &str| {
             diagnostics.push(
@@ -374,81 +443,6 @@ impl<'a> Draft<'a> {
             .preempt_delay
             .map_or(Duration::ZERO, |(delay, _)| delay);
         (!self.broken).then_some(instance)
-    }
-
-    fn settle_version(&mut self, config: &Config, diagnostics: &mut Diagnostics) {
-        match self
-            .version
-            .clone()
-            .or_else(|| config.global.version.clone())
-        {
-            Some((3, _)) => {}
-            Some((version, span)) => {
-                self.broken = true;
-                diagnostics.push(
-                    Diagnostic::error(span, format!("VRRPv{version} is not yet supported")).help(
-                        format!(
-                            "`version 3` here and on every peer; {} is left out",
-                            self.name.text
-                        ),
-                    ),
-                );
-            }
-            None => diagnostics.push(
-                Diagnostic::warning(
-                    self.name.span.clone(),
-                    format!(
-                        "{} names no version: 3 is used, keepalived would use 2",
-                        self.name.text
-                    ),
-                )
-                .help("say `version 3` here or `vrrp_version 3` in global_defs, on every peer"),
-            ),
-        }
-    }
-
-    /// What keepalived does with the combinations it does not allow, and a word on those that
-    /// surprise people.
-    fn settle_preemption(&mut self, diagnostics: &mut Diagnostics) {
-        let wants_master = self
-            .wants_master
-            .as_ref()
-            .is_some_and(|(master, _)| *master);
-        if wants_master && let Some(span) = self.nopreempt.take() {
-            diagnostics.push(
-                Diagnostic::warning(span, "nopreempt does not go with state MASTER")
-                    .help("it is ignored, as keepalived does; say state BACKUP on every node"),
-            );
-        }
-        if let Some((_, span)) = &self.preempt_delay
-            && (wants_master || self.nopreempt.is_some())
-        {
-            let other = if wants_master {
-                "state MASTER"
-            } else {
-                "nopreempt"
-            };
-            diagnostics.push(
-                Diagnostic::warning(
-                    span.clone(),
-                    format!("preempt_delay does not go with {other}"),
-                )
-                .help("it is ignored, as keepalived does"),
-            );
-            self.preempt_delay = None;
-        }
-        if let Some((false, span)) = &self.wants_master
-            && self.nopreempt.is_none()
-            && self.preempt_delay.is_none()
-        {
-            diagnostics.push(
-                Diagnostic::lint(
-                    span.clone(),
-                    "state BACKUP does not keep this node from preempting",
-                )
-                .help("add nopreempt if a node that comes back must leave the address where it is"),
-            );
-        }
     }
 }
 

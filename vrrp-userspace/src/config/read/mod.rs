@@ -2,8 +2,11 @@
 
 mod address;
 mod global;
+mod group;
 mod instance;
 mod script;
+mod settle;
+mod transport;
 mod value;
 
 pub use address::can_be_virtual;
@@ -43,6 +46,11 @@ pub(super) fn config(nodes: &[Node], diagnostics: &mut Diagnostics) -> Config {
         }
     }
     leave_out_duplicates(&mut config.instances, diagnostics);
+    for node in of(nodes, "vrrp_sync_group") {
+        if let Some(group) = group::read(node, &mut config, diagnostics) {
+            config.groups.push(group);
+        }
+    }
     mention_the_rest(nodes, diagnostics);
     config
 }
@@ -54,7 +62,8 @@ fn of<'a>(nodes: &'a [Node], keyword: &'a str) -> impl Iterator<Item = &'a Node>
 /// The first of two instances with one name, or one VRID on one interface, is served.
 fn leave_out_duplicates(instances: &mut Vec<Instance>, diagnostics: &mut Diagnostics) {
     let mut names: BTreeSet<String> = BTreeSet::new();
-    let mut vrids: BTreeMap<(String, u8), String> = BTreeMap::new();
+    // An IPv4 and an IPv6 virtual router may share a number (RFC 9568 5.2.3).
+    let mut vrids: BTreeMap<(String, bool, u8), String> = BTreeMap::new();
     instances.retain(|instance| {
         let Instance { name, interface, vrid, span, .. } = instance;
         if !names.insert(name.clone()) {
@@ -64,7 +73,8 @@ fn leave_out_duplicates(instances: &mut Vec<Instance>, diagnostics: &mut Diagnos
             );
             return false;
         }
-        if let Some(first) = vrids.get(&(interface.clone(), *vrid)) {
+        let key = (interface.clone(), instance.group.is_ipv4(), *vrid);
+        if let Some(first) = vrids.get(&key) {
             diagnostics.push(
                 Diagnostic::error(
                     span.clone(),
@@ -74,7 +84,7 @@ fn leave_out_duplicates(instances: &mut Vec<Instance>, diagnostics: &mut Diagnos
             );
             return false;
         }
-        vrids.insert((interface.clone(), *vrid), name.clone());
+        vrids.insert(key, name.clone());
         true
     });
 }
@@ -83,12 +93,8 @@ fn mention_the_rest(nodes: &[Node], diagnostics: &mut Diagnostics) {
     let mut lvs: Option<Span> = None;
     for node in nodes {
         match node.keyword() {
-            "global_defs" | "vrrp_script" | "vrrp_instance" => {}
+            "global_defs" | "vrrp_script" | "vrrp_instance" | "vrrp_sync_group" => {}
             keyword if keywords::LVS.contains(&keyword) => lvs = lvs.or(Some(node.span())),
-            "vrrp_sync_group" => diagnostics.push(
-                Diagnostic::warning(node.span(), "vrrp_sync_group is not yet supported")
-                    .help("its instances are elected each on its own"),
-            ),
             _ => unsupported(node, keywords::ROOT, diagnostics),
         }
     }

@@ -1,11 +1,11 @@
 //! Arguments: numbers, times, booleans, commands.
 
-use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
+use std::{fmt::Display, net::IpAddr, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use crate::config::{
     diagnostics::{Diagnostic, Diagnostics},
     lexer::Word,
-    model::{NotifyScript, ScriptUser, Weight},
+    model::{Notify, NotifyScript, ScriptUser, Weight},
     tree::Node,
 };
 
@@ -114,6 +114,40 @@ pub(super) fn seconds(
     duration
 }
 
+/// An IP address.
+pub(super) fn address(node: &Node, diagnostics: &mut Diagnostics) -> Option<IpAddr> {
+    let word = only_word(node, "an IP address", diagnostics)?;
+    address_of(word, diagnostics)
+}
+
+/// A word as an IP address.
+pub(super) fn address_of(word: &Word, diagnostics: &mut Diagnostics) -> Option<IpAddr> {
+    let address = word.text.parse().ok();
+    if address.is_none() {
+        diagnostics.push(
+            Diagnostic::error(
+                word.span.clone(),
+                format!("{} is not an IP address", word.text),
+            )
+            .help("such as 10.0.0.30 or 2001:db8::30"),
+        );
+    }
+    address
+}
+
+/// A multicast group.
+pub(super) fn group(node: &Node, diagnostics: &mut Diagnostics) -> Option<IpAddr> {
+    let address = address(node, diagnostics)?;
+    if address.is_multicast() {
+        return Some(address);
+    }
+    diagnostics.push(
+        Diagnostic::error(node.span(), format!("{address} is not a multicast group"))
+            .help("such as 224.0.0.18 or ff02::12; it is ignored"),
+    );
+    None
+}
+
 /// `on`, `off`, `true`, `false`, `yes`, `no`; a flag without a value is on.
 pub(super) fn flag(node: &Node, diagnostics: &mut Diagnostics) -> Option<bool> {
     let Some(word) = node.arguments().first() else {
@@ -156,8 +190,27 @@ pub(super) fn weight(words: &[Word], limit: i32, diagnostics: &mut Diagnostics) 
     Some(Weight { value, reverse })
 }
 
+/// The `notify*` scripts of an instance or a group. Says whether the keyword is one of them.
+pub(super) fn notify(
+    keyword: &str,
+    node: &Node,
+    notify: &mut Notify,
+    diagnostics: &mut Diagnostics,
+) -> bool {
+    let place = match keyword {
+        "notify_master" => &mut notify.master,
+        "notify_backup" => &mut notify.backup,
+        "notify_fault" => &mut notify.fault,
+        "notify_stop" => &mut notify.stop,
+        "notify" => &mut notify.any,
+        _ => return false,
+    };
+    *place = notify_script(node, diagnostics);
+    true
+}
+
 /// `"COMMAND" [user [group]]`.
-pub(super) fn notify_script(node: &Node, diagnostics: &mut Diagnostics) -> Option<NotifyScript> {
+fn notify_script(node: &Node, diagnostics: &mut Diagnostics) -> Option<NotifyScript> {
     let command = word(node, "a command", diagnostics)?;
     let user = user(node.arguments().get(1..).unwrap_or_default(), diagnostics);
     Some(NotifyScript {

@@ -1,0 +1,86 @@
+//! Sync groups (`vrrp_sync_group`): virtual routers that are MASTER together or not at all. No RFC
+//! knows them; the rules are keepalived's.
+//!
+//! A member that would be MASTER waits until all would be. One that leaves MASTER takes the others
+//! along, and so does one in FAULT. Whoever holds the members looks at every member's slot before it
+//! asks [`decide`], and gives the order to all of them.
+
+/// How a member stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stance {
+    /// Not started.
+    Out,
+    /// In FAULT.
+    Fault {
+        /// Whether something of its own failed.
+        own: bool,
+    },
+    /// BACKUP, held down by a master, or listening whether there is one.
+    Listening,
+    /// BACKUP, and kept there by its group alone.
+    Ready,
+    /// MASTER.
+    Master,
+}
+
+/// What every member is told to do. A member that it does not concern does nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Become MASTER.
+    Promote,
+    /// Become BACKUP, without resigning: whoever beat one member takes the others over too.
+    Yield,
+    /// Go to FAULT.
+    Fault,
+    /// Leave FAULT and listen.
+    ClearFault,
+}
+
+/// What the group must do, given how its members stand; nothing where all is as it should be.
+#[must_use]
+pub fn decide(members: &(impl Iterator<Item = Stance> + Clone)) -> Option<Order> {
+    let any = |wanted: fn(Stance) -> bool| members.clone().any(wanted);
+    let takes_part = |stance| matches!(stance, Stance::Listening | Stance::Ready | Stance::Master);
+    if any(|stance| stance == Stance::Fault { own: true }) {
+        return any(takes_part).then_some(Order::Fault);
+    }
+    if any(|stance| stance == Stance::Fault { own: false }) {
+        return Some(Order::ClearFault);
+    }
+    let ready = any(|stance| stance == Stance::Ready);
+    if any(|stance| matches!(stance, Stance::Out | Stance::Listening)) {
+        return any(|stance| stance == Stance::Master).then_some(Order::Yield);
+    }
+    ready.then_some(Order::Promote)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Order, Stance::*, decide};
+
+    #[test]
+    fn all_or_none() {
+        let own = Fault { own: true };
+        let by_group = Fault { own: false };
+        let rows = [
+            (vec![Ready, Ready], Some(Order::Promote)),
+            (vec![Ready, Listening], None),
+            (vec![Ready, Out], None),
+            (vec![Listening, Listening], None),
+            (vec![Master, Master], None),
+            (vec![Master, Ready], Some(Order::Promote)),
+            (vec![Master, Listening], Some(Order::Yield)),
+            (vec![Master, Out], Some(Order::Yield)),
+            (vec![Master, own], Some(Order::Fault)),
+            (vec![Ready, own], Some(Order::Fault)),
+            (vec![Out, own], None),
+            (vec![by_group, own], None),
+            (vec![by_group, by_group], Some(Order::ClearFault)),
+            (vec![by_group, Listening], Some(Order::ClearFault)),
+            (vec![], None),
+        ];
+        for (members, expected) in rows {
+            assert_eq!(decide(&members.iter().copied()), expected, "{members:?}");
+        }
+    }
+}

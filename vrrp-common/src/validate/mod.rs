@@ -1,0 +1,396 @@
+//! The ladder every advert climbs (RFC 9568 section 7.1, RFC 3768 section 7.1), cheapest check first.
+//!
+//! [`locate`] finds the VRRP message in a frame; whoever calls it then looks up whether the
+//! (interface, VLAN, family, VRID) is ours, because a stranger's advert is neither judged nor touched;
+//! [`validate`] climbs the rungs. One rung, one [`Reject`], one counter. What a virtual router accepts
+//! beyond that is in its [`Rules`].
+
+mod locate;
+
+use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
+
+pub use locate::{Candidate, Located, locate, locate_in_ipv4, locate_in_ipv6};
+
+use crate::{
+    checksum,
+    contract::Family,
+    frame::Frame,
+    slot::{Rules, Transport},
+    vrrp::{self, Advert, ChecksumForm, Source, Version, VrrpHeader},
+};
+
+/// Why an advert was dropped. The numbers are the rungs' order and the counters' index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Reject {
+    /// The IP header is broken: its own checksum, its length, or it ends beyond the frame.
+    IpHeader = 0,
+    /// A fragment; adverts are never fragmented.
+    Fragment = 1,
+    /// Not sent to the VRRP group, or where unicast is configured, not to us.
+    Destination = 2,
+    /// TTL or Hop Limit is not 255: it crossed a router (RFC 9568 5.1.1.3, 5.1.2.3); for a unicast
+    /// peer, outside its `min_ttl` and `max_ttl`.
+    Ttl = 3,
+    /// The message is shorter or longer than its address count says.
+    Length = 4,
+    /// Not the version that is configured.
+    Version = 5,
+    /// Not an advertisement.
+    Type = 6,
+    /// No addresses (RFC 9568 5.2.5, erratum 8299).
+    Count = 7,
+    /// Interval 0: Master_Down would be nothing (erratum 8301). In `VRRPv2` any but ours
+    /// (RFC 3768 7.1).
+    Interval = 8,
+    /// Neither checksum form matches (RFC 9568 5.2.8).
+    Checksum = 9,
+    /// `VRRPv2`: another Authentication Type, or another password (RFC 2338 7.1).
+    Authentication = 10,
+    /// IPv6 under `strict_mode`: the first address is not link-local (erratum 8300).
+    FirstAddress = 11,
+    /// A sender nobody can be: unspecified, loopback, multicast or broadcast; over IPv6 any but a
+    /// link-local address, unless unicast is configured.
+    Sender = 12,
+    /// Our own address: a looped frame or a second router with it.
+    OwnAddress = 13,
+    /// Not one of the configured unicast peers.
+    Peer = 14,
+}
+
+impl Reject {
+    /// Number of reasons.
+    pub const COUNT: usize = 15;
+
+    /// Every reason, in rung order.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::IpHeader,
+        Self::Fragment,
+        Self::Destination,
+        Self::Ttl,
+        Self::Length,
+        Self::Version,
+        Self::Type,
+        Self::Count,
+        Self::Interval,
+        Self::Checksum,
+        Self::Authentication,
+        Self::FirstAddress,
+        Self::Sender,
+        Self::OwnAddress,
+        Self::Peer,
+    ];
+
+    /// The name shown in `status` and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::IpHeader => "ip_header",
+            Self::Fragment => "fragment",
+            Self::Destination => "destination",
+            Self::Ttl => "ttl",
+            Self::Length => "length",
+            Self::Version => "version",
+            Self::Type => "type",
+            Self::Count => "count",
+            Self::Interval => "interval",
+            Self::Checksum => "checksum",
+            Self::Authentication => "authentication",
+            Self::FirstAddress => "first_address",
+            Self::Sender => "sender",
+            Self::OwnAddress => "own_address",
+            Self::Peer => "peer",
+        }
+    }
+}
+
+/// What the IP header of an advert says.
+struct Packet {
+    source: Source,
+    destination: Source,
+    ttl: u8,
+}
+
+/// An advert that passed, and the TTL it arrived with: unicast peers have limits of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Valid {
+    /// What it says.
+    pub advert: Advert,
+    /// TTL or Hop Limit.
+    pub ttl: u8,
+}
+
+/// Climbs the ladder. `own` is the address this router sends its own adverts from.
+///
+/// # Errors
+///
+/// The first rung that does not hold.
+#[inline(always)]
+pub fn validate<F: Frame + ?Sized>(
+    frame: &F,
+    candidate: &Candidate,
+    rules: &Rules,
+    own: Source,
+) -> Result<Valid, Reject> {
+    let packet = match candidate.family {
+        Family::V4 => read_ipv4(frame, candidate)?,
+        Family::V6 => read_ipv6(frame, candidate)?,
+    };
+    check_way(&packet, rules, own)?;
+    let header = candidate.header(frame).ok_or(Reject::Length)?;
+    let interval_cs = check_header(&header, candidate, rules)?;
+    let (form, message_sum) =
+        checksum_form(frame, candidate, &packet, rules.version).ok_or(Reject::Checksum)?;
+    let trailer = check_authentication(frame, candidate, &header, rules)?;
+    if rules.strict && candidate.family as u8 == Family::V6 as u8 {
+        check_first_address(frame, candidate)?;
+    }
+    if !may_send(candidate.family, packet.source, rules.transport) {
+        return Err(Reject::Sender);
+    }
+    if packet.source == own {
+        return Err(Reject::OwnAddress);
+    }
+    let advert = Advert {
+        vrid: header.vrid,
+        priority: header.priority,
+        count: header.count,
+        interval_cs,
+        form,
+        addresses_sum: addresses_in(message_sum, &header, trailer),
+        source: packet.source,
+    };
+    Ok(Valid {
+        advert,
+        ttl: packet.ttl,
+    })
+}
+
+/// More Fragments bit of the IPv4 flags word.
+const MORE_FRAGMENTS: u16 = 0x2000;
+
+/// The kernel's own IP layer never sees a consumed advert, so the checks it would have made are made
+/// here.
+#[inline(always)]
+fn read_ipv4<F: Frame + ?Sized>(frame: &F, candidate: &Candidate) -> Result<Packet, Reject> {
+    let ip = frame
+        .load::<Ipv4Hdr>(candidate.start)
+        .ok_or(Reject::IpHeader)?;
+    let (source, destination) = (Source::v4(ip.src_addr), Source::v4(ip.dst_addr));
+    let whole = if candidate.offset == candidate.start + Ipv4Hdr::LEN {
+        checksum::fold(header_sum(&ip, source, destination))
+    } else {
+        frame
+            .sum(candidate.start, candidate.offset - candidate.start)
+            .ok_or(Reject::IpHeader)?
+    };
+    if whole != 0xffff {
+        return Err(Reject::IpHeader);
+    }
+    if u16::from_be_bytes(ip.frags) & MORE_FRAGMENTS != 0 {
+        return Err(Reject::Fragment);
+    }
+    Ok(Packet {
+        source,
+        destination,
+        ttl: ip.ttl,
+    })
+}
+
+/// Unfolded sum of an IPv4 header without options.
+#[inline(always)]
+fn header_sum(ip: &Ipv4Hdr, source: Source, destination: Source) -> u32 {
+    u32::from(u16::from_be_bytes([ip.vihl, ip.tos]))
+        + u32::from(u16::from_be_bytes(ip.tot_len))
+        + u32::from(u16::from_be_bytes(ip.id))
+        + u32::from(u16::from_be_bytes(ip.frags))
+        + u32::from(u16::from_be_bytes([ip.ttl, ip.proto]))
+        + u32::from(u16::from_be_bytes(ip.check))
+        + source.sum()
+        + destination.sum()
+}
+
+/// IPv6 has no checksum of its own, and an extension header in between is none of ours.
+#[inline(always)]
+fn read_ipv6<F: Frame + ?Sized>(frame: &F, candidate: &Candidate) -> Result<Packet, Reject> {
+    let ip = frame
+        .load::<Ipv6Hdr>(candidate.start)
+        .ok_or(Reject::IpHeader)?;
+    Ok(Packet {
+        source: Source::v6(ip.src_addr),
+        destination: Source::v6(ip.dst_addr),
+        ttl: ip.hop_limit,
+    })
+}
+
+/// Where it was sent to, and how far it came. What a unicast peer's TTL may be is that peer's limit.
+#[inline(always)]
+fn check_way(packet: &Packet, rules: &Rules, own: Source) -> Result<(), Reject> {
+    match rules.transport {
+        Transport::Multicast(group) => {
+            if packet.destination != group {
+                return Err(Reject::Destination);
+            }
+            if packet.ttl != vrrp::TTL {
+                return Err(Reject::Ttl);
+            }
+        }
+        Transport::Unicast { .. } => {
+            if packet.destination != own {
+                return Err(Reject::Destination);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The fixed part. Returns the sender's interval in centiseconds.
+#[inline(always)]
+fn check_header(header: &VrrpHeader, candidate: &Candidate, rules: &Rules) -> Result<u16, Reject> {
+    if header.version() != rules.version as u8 {
+        return Err(Reject::Version);
+    }
+    if header.message_type() != vrrp::TYPE_ADVERTISEMENT {
+        return Err(Reject::Type);
+    }
+    if header.count == 0 {
+        return Err(Reject::Count);
+    }
+    let address_length = match candidate.family {
+        Family::V4 => 4,
+        Family::V6 => 16,
+    };
+    let (trailer, interval_cs) = match rules.version {
+        Version::V2 => (
+            vrrp::AUTHENTICATION_LEN,
+            u16::from(header.interval_s()) * 100,
+        ),
+        Version::V3 => (0, header.interval_cs()),
+    };
+    let length = VrrpHeader::LEN + usize::from(header.count) * address_length + trailer;
+    if usize::from(candidate.length) != length {
+        return Err(Reject::Length);
+    }
+    let mismatch = matches!(rules.version, Version::V2) && interval_cs != rules.interval_cs;
+    if interval_cs == 0 || mismatch {
+        return Err(Reject::Interval);
+    }
+    Ok(interval_cs)
+}
+
+/// The form whose checksum matches, with the folded sum of the message.
+#[inline(always)]
+fn checksum_form<F: Frame + ?Sized>(
+    frame: &F,
+    candidate: &Candidate,
+    packet: &Packet,
+    version: Version,
+) -> Option<(ChecksumForm, u16)> {
+    let message = frame.sum(candidate.offset, usize::from(candidate.length))?;
+    let is_ipv4 = matches!(candidate.family, Family::V4);
+    if is_ipv4 && message == 0xffff {
+        return Some((ChecksumForm::MessageOnly, message));
+    }
+    if matches!(version, Version::V2) {
+        return None;
+    }
+    let pseudo = checksum::pseudo_header(packet.source, packet.destination, candidate.length);
+    if checksum::fold(u32::from(message) + pseudo) == 0xffff {
+        return Some((ChecksumForm::PseudoHeader, message));
+    }
+    None
+}
+
+/// All bits of the longest `VRRPv2` message: 255 addresses, 1036 bytes.
+const MAX_V2_LEN: usize = 0x7ff;
+
+/// Authentication of a `VRRPv2` message. Returns the sum of the data behind its addresses. Without a
+/// password the data is ignored (RFC 3768 5.3.10).
+#[inline(always)]
+fn check_authentication<F: Frame + ?Sized>(
+    frame: &F,
+    candidate: &Candidate,
+    header: &VrrpHeader,
+    rules: &Rules,
+) -> Result<u32, Reject> {
+    if matches!(rules.version, Version::V3) {
+        return Ok(0);
+    }
+    // The mask tells the BPF verifier what the address count has been found to guarantee: a frame is
+    // read at a small offset.
+    let length = core::hint::black_box(usize::from(candidate.length)) & MAX_V2_LEN;
+    let at = candidate.offset + length.saturating_sub(vrrp::AUTHENTICATION_LEN);
+    let data = frame
+        .load::<[u8; vrrp::AUTHENTICATION_LEN]>(at)
+        .ok_or(Reject::Length)?;
+    let data = u64::from_be_bytes(data);
+    let (kind, matches) = match rules.password {
+        Some(password) => (vrrp::SIMPLE_PASSWORD, password == data),
+        None => (vrrp::NO_AUTHENTICATION, true),
+    };
+    if header.authentication_type() != kind || !matches {
+        return Err(Reject::Authentication);
+    }
+    Ok(Source { high: data, low: 0 }.sum())
+}
+
+#[inline(always)]
+fn check_first_address<F: Frame + ?Sized>(frame: &F, candidate: &Candidate) -> Result<(), Reject> {
+    let first = frame
+        .load::<[u8; 2]>(candidate.offset + VrrpHeader::LEN)
+        .ok_or(Reject::Length)?;
+    if is_link_local(first) {
+        Ok(())
+    } else {
+        Err(Reject::FirstAddress)
+    }
+}
+
+/// `fe80::/10`, by the first two bytes.
+#[inline(always)]
+const fn is_link_local([first, second]: [u8; 2]) -> bool {
+    first == 0xfe && second & 0xc0 == 0x80
+}
+
+/// Takes the fixed header and what is behind the addresses out of the sum of a whole message: what is
+/// left is the address list.
+#[inline(always)]
+fn addresses_in(message: u16, header: &VrrpHeader, trailer: u32) -> u16 {
+    let rest = u32::from(u16::from_be_bytes([header.version_type, header.vrid]))
+        + u32::from(u16::from_be_bytes([header.priority, header.count]))
+        + u32::from(u16::from_be_bytes(header.interval))
+        + u32::from(u16::from_be_bytes(header.checksum))
+        + trailer;
+    canonical(checksum::fold(
+        u32::from(message) + u32::from(!checksum::fold(rest)),
+    ))
+}
+
+/// Ones' complement has two zeros; one of them is enough to compare.
+#[inline(always)]
+const fn canonical(sum: u16) -> u16 {
+    if sum == 0xffff { 0 } else { sum }
+}
+
+/// The sum [`Advert::addresses_sum`] has for this list of addresses.
+#[must_use]
+pub fn addresses_sum(addresses: impl IntoIterator<Item = Source>) -> u16 {
+    let total: u32 = addresses
+        .into_iter()
+        .map(|address| u32::from(checksum::fold(address.sum())))
+        .sum();
+    canonical(checksum::fold(total))
+}
+
+/// Whether an address can be the sender of adverts (RFC 9568 5.1.1.1, 5.1.2.1).
+#[inline(always)]
+const fn may_send(family: Family, source: Source, transport: Transport) -> bool {
+    let [first, second, ..] = source.high.to_be_bytes();
+    match (family, transport) {
+        (Family::V4, _) => first != 0 && first != 127 && first < 224,
+        (Family::V6, Transport::Multicast(_)) => is_link_local([first, second]),
+        (Family::V6, Transport::Unicast { .. }) => {
+            first != 0xff && !(source.high == 0 && source.low <= 1)
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! `vrrp_sync_group`.
+
+use std::collections::BTreeMap;
+
+use super::{named_block, unsupported, value};
+use crate::config::{
+    diagnostics::{Diagnostic, Diagnostics},
+    keywords,
+    lexer::Word,
+    model::{Config, Notify, SyncGroup},
+    tree::Node,
+};
+
+/// Reads a group whose instances have been read already; `None` where it groups nothing.
+pub(super) fn read(
+    block: &Node,
+    config: &mut Config,
+    diagnostics: &mut Diagnostics,
+) -> Option<SyncGroup> {
+    let name = named_block(block, diagnostics)?;
+    let mut group = SyncGroup {
+        name: name.text.clone(),
+        members: Vec::new(),
+        notify: Notify::default(),
+        span: name.span.clone(),
+    };
+    let mut tracks_weights = false;
+    for node in block.children() {
+        match node.keyword() {
+            "group" => add_members(node, &mut group, config, diagnostics),
+            "sync_group_tracking_weight" => tracks_weights = true,
+            keyword => {
+                if !value::notify(keyword, node, &mut group.notify, diagnostics) {
+                    unsupported(node, keywords::GROUP, diagnostics);
+                }
+            }
+        }
+    }
+    if group.members.len() < 2 {
+        diagnostics.push(
+            Diagnostic::warning(
+                name.span.clone(),
+                format!("vrrp_sync_group {} has fewer than two instances", name.text),
+            )
+            .help("group { INSTANCE … } with two or more; it is ignored"),
+        );
+        return None;
+    }
+    mention_differences(name, &group, config, diagnostics);
+    if !tracks_weights {
+        drop_weights(&group, config, diagnostics);
+    }
+    Some(group)
+}
+
+/// Several names may stand on a line.
+fn add_members(node: &Node, group: &mut SyncGroup, config: &Config, diagnostics: &mut Diagnostics) {
+    let elsewhere: BTreeMap<&str, &str> = config
+        .groups
+        .iter()
+        .flat_map(|other| other.members.iter().map(|member| (&**member, &*other.name)))
+        .collect();
+    for word in node.children().iter().flat_map(|line| &line.words) {
+        let member = &word.text;
+        let problem = if !config.instances.iter().any(|it| it.name == *member) {
+            format!("there is no vrrp_instance {member} that can be served")
+        } else if let Some(other) = elsewhere.get(member.as_str()) {
+            format!("{member} is in the group {other} already")
+        } else if group.members.contains(member) {
+            format!("{member} is listed twice")
+        } else {
+            group.members.push(member.clone());
+            continue;
+        };
+        diagnostics.push(
+            Diagnostic::error(word.span.clone(), problem)
+                .help("each instance is in one group at most; it is left out of this one"),
+        );
+    }
+}
+
+/// Members that wait for each other should do so for the same time.
+fn mention_differences(
+    name: &Word,
+    group: &SyncGroup,
+    config: &Config,
+    diagnostics: &mut Diagnostics,
+) {
+    let members = || {
+        config
+            .instances
+            .iter()
+            .filter(|instance| group.members.contains(&instance.name))
+    };
+    let mut intervals: Vec<u16> = members().map(|member| member.interval_cs).collect();
+    intervals.dedup();
+    if intervals.len() > 1 {
+        diagnostics.push(
+            Diagnostic::lint(
+                name.span.clone(),
+                format!("the instances of {} have different advert_int", name.text),
+            )
+            .help("the group moves when the slowest of them has noticed"),
+        );
+    }
+}
+
+/// keepalived: weights mean nothing in a group unless it says so, because members must not differ.
+fn drop_weights(group: &SyncGroup, config: &mut Config, diagnostics: &mut Diagnostics) {
+    let members = config
+        .instances
+        .iter_mut()
+        .filter(|instance| group.members.contains(&instance.name));
+    for member in members {
+        let before = member.track_scripts.len() + member.track_interfaces.len();
+        member.track_scripts.retain(|track| track.weight.value == 0);
+        member
+            .track_interfaces
+            .retain(|track| track.weight.value == 0);
+        if member.track_scripts.len() + member.track_interfaces.len() < before {
+            diagnostics.push(
+                Diagnostic::warning(
+                    member.span.clone(),
+                    format!(
+                        "{} is in the sync group {}: its trackers with a weight are ignored",
+                        member.name, group.name
+                    ),
+                )
+                .help(
+                    "give them weight 0 (failure means FAULT for the whole group), or say \
+                     sync_group_tracking_weight in the group",
+                ),
+            );
+        }
+    }
+}
