@@ -349,3 +349,92 @@ fn what_a_crash_left_is_nobody_s_own() {
     cleanup_says(host, &scratch, &[], "TC detached");
     assert!(host.ip("address show dev eth0").contains("10.9.0.100"));
 }
+
+/// The record names an interface and its index: a new name hides nothing.
+#[test]
+fn an_interface_renamed_after_a_crash_keeps_no_address() {
+    let mode = Mode::TC;
+    for next in ["cleanup", "run"] {
+        let cable = Cable::new(mode);
+        let host = &cable.lan.hosts[0];
+        let scratch = Scratch::new("renamed");
+        let config = instance(100, 0.1, "");
+        let mut router = cable.run(&scratch, mode, &config, &[]);
+        router.wait_state(host, "MASTER", LONG);
+        router.kill();
+        for words in ["down", "name lan0", "up"] {
+            let device = if words == "up" { "lan0" } else { "eth0" };
+            host.ip(&format!("link set {device} {words}"));
+        }
+        assert!(host.ip("address show dev lan0").contains("10.9.0.100"));
+        let _router = if next == "cleanup" {
+            cleanup_says(host, &scratch, &[], "lan0: 10.9.0.100/24 removed");
+            None
+        } else {
+            let waiting = format!("global_defs {{\n  dynamic_interfaces\n}}\n{config}");
+            let router = cable.run(&scratch, mode, &waiting, &[]);
+            router.wait_state(host, "FAULT", LONG);
+            Some(router)
+        };
+        let shown = host.ip("address show dev lan0");
+        assert!(!shown.contains("10.9.0.100"), "{next}: {shown}");
+    }
+}
+
+/// Whether a question for the VIP is answered: one for the machine's own address, asked behind it, is.
+fn is_answered(cable: &Cable) -> bool {
+    let own = Lan::address(0);
+    let (before, own_before) = (cable.answers(VIP).len(), cable.answers(own).len());
+    for address in [VIP, own] {
+        let question = arp_question(cable.peer_mac, Lan::address(1), address);
+        cable.say.send(&question);
+    }
+    wait_for("the machine's own answer", LONG, || {
+        (cable.answers(own).len() > own_before).then_some(())
+    });
+    cable.answers(VIP).len() > before
+}
+
+/// Without the record nobody knows which addresses the program guards: neither `cleanup` nor the next
+/// daemon takes it off or replaces it.
+#[test]
+fn a_lost_record_is_not_guessed() {
+    let mode = Mode::TC;
+    let pinned = BpfFs::mount(&Scratch::new("lost-pins"));
+    for pins in [Some(&pinned), None] {
+        let cable = Cable::new(mode);
+        let host = &cable.lan.hosts[0];
+        let scratch = Scratch::new("lost");
+        let options: Vec<String> = pins.iter().map(|bpffs| bpffs.option()).collect();
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        let mut router = cable.run(&scratch, mode, &instance(100, 0.1, ""), &options);
+        router.wait_state(host, "MASTER", LONG);
+        router.kill();
+        fs::remove_dir_all(scratch.path("run")).expect("the run-time directory");
+        let refused = cleanup(host, &scratch, &options);
+        let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(
+            !refused.status.success() && words.contains("no record"),
+            "{words}"
+        );
+        let mut router = cable.run(&scratch, mode, &instance(100, 0.1, ""), &options);
+        assert!(!router.process.wait(LONG).success());
+        let words = router.process.log();
+        assert!(
+            words.contains("no record") && words.contains("--force"),
+            "{words}"
+        );
+        assert!(
+            host.ip("address show dev eth0").contains("10.9.0.100"),
+            "it stays"
+        );
+        // The lease of the one that crashed may take a moment to end; then nobody answers.
+        wait_for("silence", LONG, || (!is_answered(&cable)).then_some(()));
+        assert!(!is_answered(&cable), "the fence stays too");
+        host.ip("address del 10.9.0.100/24 dev eth0");
+        let forced = [&options[..], &["--force"]].concat();
+        cleanup_says(host, &scratch, &forced, "eth0: TC detached");
+        let router = cable.run(&scratch, mode, &instance(100, 0.1, ""), &options);
+        router.wait_state(host, "MASTER", LONG);
+    }
+}

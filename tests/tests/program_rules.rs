@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use vrrp_common::{
     contract::{Counter, PeerLimits},
-    slot::{Rules, Transport},
+    slot::{Rules, Slot, Transport},
     validate::Reject,
     vrrp::Version,
 };
@@ -211,11 +211,11 @@ fn a_beaten_member_silences_its_group() {
         bench.lease(10);
         assert_eq!(bench.run(&question).0, Transmit);
         // Another member is beaten: its own slot would say so to the group's.
-        bench.join_group(|group| group.record_beaten_member());
+        bench.join_group(Slot::record_beaten_member);
         assert_eq!(bench.run(&question).0, Drop);
         bench.join_group(|group| group.store_epoch(2));
         assert_eq!(bench.run(&question).0, Transmit, "in the next epoch");
         bench.run(&advert(200).build());
-        assert!(bench.join_group(|group| group.is_beaten()), "and it tells");
+        assert!(bench.join_group(Slot::is_beaten), "and it tells");
     }
 }

@@ -29,6 +29,9 @@ use crate::{
 pub struct Placed {
     /// Interface name.
     pub interface: String,
+    /// Interface index when it was written down, 0 where there was none: a name can change.
+    #[serde(default)]
+    pub ifindex: u32,
     /// The address.
     pub address: IpAddr,
 }
@@ -95,23 +98,93 @@ impl Record {
     /// Takes every recorded address off that is still there, with whatever prefix length. Says what
     /// was done, and what could not be.
     #[must_use]
-    pub fn take_off(&self, table: &InterfaceTable) -> Vec<Result<String, String>> {
+    pub fn take_off(&self, table: &InterfaceTable) -> Vec<Outcome> {
         let mut report = Vec::new();
         for placed in &self.addresses {
-            let Some(interface) = table.by_name(&placed.interface) else {
-                continue;
+            let said = |result| Outcome {
+                placed: placed.clone(),
+                result,
             };
-            let entries = interface.addresses.iter();
-            for entry in entries.filter(|entry| entry.address == placed.address) {
-                let what = format!("{}: {}/{}", interface.name, entry.address, entry.prefix);
-                report.push(match remove(interface, entry.address, entry.prefix) {
-                    Ok(()) => Ok(format!("{what} removed")),
-                    Err(refusal) => Err(format!("{what} stays: {refusal}")),
-                });
+            let interfaces = placed.interfaces(table);
+            if interfaces.is_empty() {
+                report.extend(
+                    placed
+                        .elsewhere(table)
+                        .map(|where_it_is| said(Err(where_it_is))),
+                );
+            }
+            for interface in interfaces {
+                let entries = interface.addresses.iter();
+                for entry in entries.filter(|entry| entry.address == placed.address) {
+                    let what = format!("{}: {}/{}", interface.name, entry.address, entry.prefix);
+                    let removed = remove(interface, entry.address, entry.prefix);
+                    report.push(said(match removed {
+                        Ok(()) => Ok(format!("{what} removed")),
+                        Err(refusal) => Err(format!("{what} stays: {refusal}")),
+                    }));
+                }
             }
         }
         report
     }
+}
+
+/// What became of a recorded address.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The address.
+    pub placed: Placed,
+    /// What was done, or what could not be, in words for the operator.
+    pub result: Result<String, String>,
+}
+
+impl Placed {
+    /// The interfaces it may be on: the one of that name, and the one of that index, whatever it is
+    /// called now.
+    fn interfaces<'t>(&self, table: &'t InterfaceTable) -> Vec<&'t Interface> {
+        let found = table.iter().filter(|interface| {
+            interface.name == self.interface || interface.index == self.ifindex
+        });
+        found.collect()
+    }
+
+    /// Its interface is gone. An address that is on another one now was put there by somebody else,
+    /// or its interface was made anew under another name: nobody can know.
+    fn elsewhere(&self, table: &InterfaceTable) -> Option<String> {
+        let interface = table.iter().find(|interface| {
+            let mut addresses = interface.addresses.iter();
+            addresses.any(|entry| entry.address == self.address)
+        })?;
+        Some(format!(
+            "{}: {} is there, and was written down for {}, which is gone; remove it with `ip address` \
+             if it is not this machine's own",
+            interface.name, self.address, self.interface
+        ))
+    }
+}
+
+/// A daemon must not start over programs that guard addresses nobody has a record of: it would put
+/// its own in their place, and the kernel would answer for what is left.
+///
+/// # Errors
+///
+/// When there are such programs, or nobody can tell.
+pub fn must_be_known(claim: &Claim, bpffs: &Path, table: &InterfaceTable) -> Result<()> {
+    let directory = claim.directory();
+    if matches!(Record::load(directory), Ok(Some(_))) {
+        return Ok(());
+    }
+    let remains = dataplane::Remains::find(bpffs, claim.namespace(), table)
+        .map_err(|error| anyhow!(error))?;
+    if remains.show_a_crash() {
+        bail!(
+            "a program of an xvrrp that did not end in order is attached, and {} has no record of \
+             the addresses it guards (was that one started with another --run-dir?). Look at `ip \
+             address`, remove what it has left, then run `xvrrp cleanup --force`",
+            directory.display()
+        );
+    }
+    Ok(())
 }
 
 sockopt_impl!(
@@ -199,7 +272,8 @@ pub fn clean_up(
             ));
         }
     };
-    let (mut done, failed) = split(record.take_off(table));
+    let outcomes = record.take_off(table).into_iter();
+    let (mut done, failed) = split(outcomes.map(|outcome| outcome.result).collect());
     if !failed.is_empty() {
         bail!("{} (the programs stay as a fence)", failed.join("; "));
     }
@@ -232,6 +306,7 @@ mod tests {
         assert_eq!(Record::load(&directory).unwrap(), None);
         let record = Record::of([Placed {
             interface: "eth0".to_owned(),
+            ifindex: 2,
             address: IpAddr::from([10, 0, 0, 1]),
         }]);
         record.store(&directory).unwrap();

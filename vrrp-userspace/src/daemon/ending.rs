@@ -13,14 +13,19 @@ use crate::{
 impl Daemon {
     /// Takes off what the daemon before has left, while its program still keeps the kernel from
     /// answering for it, and writes down what may be left by us.
-    pub(super) async fn write_record(&self, table: &InterfaceTable) -> Result<()> {
+    /// Says whether nothing is left; what is goes into the new record.
+    pub(super) async fn write_record(&self, table: &InterfaceTable) -> Result<bool> {
         let directory = self.claim.directory();
+        let mut left = Vec::new();
         match Record::load(directory) {
             Ok(before) => {
                 for outcome in before.unwrap_or_default().take_off(table) {
-                    match outcome {
+                    match outcome.result {
                         Ok(done) => tracing::info!("left by the daemon before: {done}"),
-                        Err(error) => tracing::error!("left by the daemon before: {error}"),
+                        Err(error) => {
+                            tracing::error!("left by the daemon before: {error}");
+                            left.push(outcome.placed);
+                        }
                     }
                 }
             }
@@ -31,10 +36,12 @@ impl Daemon {
         // What is there now is the machine's own.
         let table = net::read().await?;
         let placed = self.supervised.values();
-        let record = Record::of(placed.flat_map(|supervised| supervised.placed(&table)));
-        record
+        let nothing_left = left.is_empty();
+        let ours = placed.flat_map(|supervised| supervised.placed(&table));
+        Record::of(ours.chain(left))
             .store(directory)
-            .with_context(|| format!("write down the addresses in {}", directory.display()))
+            .with_context(|| format!("write down the addresses in {}", directory.display()))?;
+        Ok(nothing_left)
     }
 
     /// Resigns, takes the addresses off, then the programs, and tells the scripts.
@@ -47,8 +54,10 @@ impl Daemon {
             Err(_) => Err(anyhow!("the kernel did not take the addresses off in time")),
         };
         if freed.is_ok() {
-            self.dataplane.release();
-            Record::clear(self.claim.directory());
+            // A program that stays wants its record: `cleanup` reads it.
+            if self.dataplane.release() {
+                Record::clear(self.claim.directory());
+            }
         }
         self.tell_the_scripts().await;
         freed.context("the programs stay as a fence; `xvrrp cleanup` takes everything off")
@@ -62,7 +71,7 @@ impl Daemon {
         let stays: Vec<String> = record
             .take_off(&table)
             .into_iter()
-            .filter_map(Result::err)
+            .filter_map(|outcome| outcome.result.err())
             .collect();
         if !stays.is_empty() {
             bail!("{}", stays.join("; "));

@@ -40,6 +40,7 @@ use crate::{
     health::ScriptState,
     net::{self, AddressWorker, InterfaceTable, PacketSocket},
     notify::Announced,
+    remains,
     run_dir::Claim,
 };
 use groups::Groups;
@@ -122,6 +123,7 @@ impl Daemon {
             signals,
         } = options;
         let interfaces = net::watch().await?;
+        remains::must_be_known(&claim, &bpffs, &interfaces.borrow())?;
         let mut dataplane = Dataplane::load(&Plan {
             routers: config.instances.len() + config.groups.len(),
             addresses: config.address_count(),
@@ -203,9 +205,12 @@ impl Daemon {
             &self.election,
         )?;
         self.delay_the_start();
-        self.write_record(&table).await?;
+        let nothing_left = self.write_record(&table).await?;
         self.review().await;
-        self.dataplane.take_off_elsewhere(&self.interfaces.borrow());
+        // Where an address is left, the program in front of it stays.
+        if nothing_left {
+            self.dataplane.take_off_elsewhere(&self.interfaces.borrow());
+        }
         Ok(())
     }
 

@@ -190,8 +190,9 @@ impl Supervised {
         let own = move |address| is_owner && found.iter().any(|entry| entry.address == address);
         self.addresses()
             .filter(move |entry| !own(entry.address))
-            .map(|entry| Placed {
+            .map(move |entry| Placed {
                 interface: self.instance.interface.clone(),
+                ifindex: interface.map_or(0, |interface| interface.index),
                 address: entry.address,
             })
     }

@@ -179,7 +179,10 @@ impl Dataplane {
 
     /// An orderly end, after the addresses are gone: every program is detached, except native ones.
     /// Detaching those can take a NIC's link down for seconds, so they stay and let everything pass.
-    pub fn release(&mut self) {
+    ///
+    /// Says whether everything went as it should.
+    pub fn release(&mut self) -> bool {
+        let mut whole = true;
         self.unroute_all();
         for (ifindex, port) in std::mem::take(&mut self.ports) {
             let (mode, held_by) = (port.attachment.mode, port.attachment.held_by);
@@ -192,11 +195,13 @@ impl Dataplane {
             }
             if let Err(error) = port.hold.release(self.kernel.as_mut()) {
                 tracing::warn!("interface {ifindex}: the {mode} program stays: {error}");
+                whole = false;
             }
         }
         if let Some(pins) = &self.pins {
             pins.remove_if_empty();
         }
+        whole
     }
 
     fn climb(&mut self, device: &Device, rungs: Vec<Rung>) -> Result<Port, DataplaneError> {

@@ -2,6 +2,7 @@
 //! for them, give virtual routers their slots, read the counters.
 
 mod attach;
+mod clsact;
 mod heartbeat;
 mod kernel;
 mod ladder;

@@ -6,7 +6,7 @@ use std::path::Path;
 use aya::programs::{TcAttachType, tc};
 
 use super::{
-    Mode,
+    Mode, clsact,
     kernel::{Kernel, Loaded, TC_PROGRAM},
     pins::{Pin, Pins},
     take_over::{detach, replace_xdp, unpin, update_pinned},
@@ -23,11 +23,12 @@ pub enum NativePrograms {
     KeepInert,
 }
 
-/// Programs of ours that are attached in this network namespace. TC filters that netlink holds are
-/// not among them: the kernel tells of those only when they are taken off.
+/// Programs of ours that are attached in this network namespace.
 pub struct Remains {
     pins: Vec<Pins>,
     found: Vec<Remnant>,
+    /// Whether a TC filter is among them that netlink holds.
+    has_filter: bool,
 }
 
 struct Remnant {
@@ -87,13 +88,20 @@ impl Remains {
                 }
             }
         }
-        Ok(Self { pins, found })
+        let has_filter = table
+            .iter()
+            .any(|interface| clsact::is_attached(interface.index));
+        Ok(Self {
+            pins,
+            found,
+            has_filter,
+        })
     }
 
     /// Whether a program is there that is not just a native one, which a clean stop leaves.
     #[must_use]
     pub fn show_a_crash(&self) -> bool {
-        self.found.iter().any(|found| found.mode() != Mode::Native)
+        self.has_filter || self.found.iter().any(|found| found.mode() != Mode::Native)
     }
 
     /// Takes them off. Returns what was done, and what could not be, in words for the operator.
