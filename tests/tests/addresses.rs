@@ -50,6 +50,39 @@ fn an_owner_keeps_its_own_address() {
     assert!(!shown.contains("10.9.0.10"), "what it added goes: {shown}");
 }
 
+/// A member of a sync group waits for the others, and an owner's address is there meanwhile.
+#[test]
+fn an_owner_in_a_sync_group_keeps_its_own_address() {
+    let lan = Lan::new(1);
+    let scratch = Scratch::new("grouped-owner");
+    let host = &lan.hosts[0];
+    let flag = scratch.write("up", "");
+    let check = format!(
+        "vrrp_script up {{\n script \"/usr/bin/test -e {}\"\n interval 0.05\n weight 0\n}}\n\
+         vrrp_sync_group G {{\n group {{\n  VI\n  OTHER\n }}\n}}\n",
+        flag.display()
+    );
+    let owner = instance(255, 0.1, "").replace("10.9.0.100/24", "10.9.0.1/24\n10.9.0.100/24");
+    let other = instance(100, 0.1, " track_script {\n  up\n }\n")
+        .replace("instance VI", "instance OTHER")
+        .replace("router_id 51", "router_id 52")
+        .replace("10.9.0.100", "10.9.0.101");
+    let mut router = Xvrrp::with_config(host, &scratch, &(check + &owner + &other));
+    let own_stays = || {
+        let shown = host.ip("address show dev eth0");
+        assert!(shown.contains("10.9.0.1/24"), "its own stays: {shown}");
+    };
+    router.wait_state(host, "MASTER", LONG);
+    own_stays();
+    std::fs::remove_file(&flag).expect("the flag");
+    router.wait_state(host, "FAULT", LONG);
+    own_stays();
+    scratch.write("up", "");
+    router.wait_state(host, "MASTER", LONG);
+    router.terminate();
+    own_stays();
+}
+
 /// The kernel takes the secondary addresses of a subnet along with its primary one; those of the
 /// other instance are put back.
 #[test]

@@ -207,7 +207,7 @@ fn judge<F: FrameMut + ?Sized, T: Tables>(
 /// A sync group that loses one member loses all, before user space has run.
 #[inline(always)]
 fn tell_group<T: Tables>(slot: &Slot, tables: &T) {
-    if slot.is_beaten()
+    if slot.loses_lease()
         && let Some(group) = slot.group()
         && let Some(group) = tables.slot(group)
     {
@@ -226,7 +226,9 @@ fn may_answer<T: Tables>(slot: &Slot, tables: &T) -> bool {
             .is_none_or(|group| !group.is_beaten())
 }
 
-/// Packets to our addresses: only while we may answer (RFC 9568 6.4.2), and with Accept_Mode false no packet to an address (6.4.3).
+/// Packets to our addresses: only while we may answer (RFC 9568 6.4.2), and with Accept_Mode false
+/// none to an address (6.4.3). What is for the MAC of somebody else, such as a guest on top of this
+/// interface, is not ours.
 #[inline(always)]
 fn traffic<T: Tables>(
     place: Place<'_>,
@@ -238,7 +240,9 @@ fn traffic<T: Tables>(
     if !T::FENCES {
         return Verdict::Pass;
     }
-    if let Some((_, slot)) = slot_of(place, family, destination, tables) {
+    if let Some((_, slot)) = slot_of(place, family, destination, tables)
+        && is_for(place.link.destination, slot.own_mac())
+    {
         if !may_answer(slot, tables) {
             count(tables, place.ifindex, Counter::TrafficSilenced);
             return Verdict::Drop;

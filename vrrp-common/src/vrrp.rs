@@ -26,8 +26,6 @@ pub const PRIORITY_RESIGN: u8 = 0;
 pub const PRIORITY_OWNER: u8 = 255;
 /// Largest Max Advertise Interval: 12 bits of centiseconds (RFC 9568 5.2.7).
 pub const MAX_INTERVAL_CS: u16 = 0x0fff;
-/// Largest Advertisement Interval of `VRRPv2`, in seconds (RFC 3768 5.3.7).
-pub const MAX_INTERVAL_V2_S: u16 = 255;
 
 /// Protocol version of a virtual router.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

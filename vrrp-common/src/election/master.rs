@@ -285,7 +285,13 @@ impl Election {
             Role::Master(master) => master.cadence(self.settings.interval_ns),
             _ => self.settings.interval_ns,
         };
-        u64::from(adverts) * interval
+        let span = u64::from(adverts) * interval;
+        if adverts > 1 {
+            return span;
+        }
+        // The next advert is due when the lease ends. The shortest Skew_Time there is bridges its
+        // sending.
+        span + interval.min(timers::NS_PER_S) / 256
     }
 
     pub(super) fn advertised(&mut self, at_ns: u64, actions: &mut Actions) {

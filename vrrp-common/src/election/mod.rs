@@ -371,14 +371,17 @@ impl Election {
     }
 
     /// Begins to listen for a master. Whatever a daemon that crashed has left on the interface goes:
-    /// a BACKUP carries no virtual address.
+    /// a BACKUP carries no virtual address. What an owner finds there is its own.
     fn listen(&mut self, now_ns: u64, cause: Cause, actions: &mut Actions) {
         let mut backup = Backup::listening(now_ns, self.settings.interval_ns);
-        if self.standing.priority == PRIORITY_OWNER {
+        let is_owner = self.standing.priority == PRIORITY_OWNER;
+        if is_owner {
             backup.does_not_wait();
         }
         self.become_backup(backup, actions);
-        actions.push(Action::RemoveAddresses);
+        if !is_owner {
+            actions.push(Action::RemoveAddresses);
+        }
         actions.push(Action::Entered(State::Backup, cause));
     }
 

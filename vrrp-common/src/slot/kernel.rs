@@ -83,6 +83,13 @@ impl Slot {
         self.kernel.beaten.load() == self.user.epoch.load()
     }
 
+    /// Whether it held a lease when it was beaten. What beat it earlier is no news to its group.
+    #[inline(always)]
+    #[must_use]
+    pub fn loses_lease(&self) -> bool {
+        self.user.lease_ns.load() != 0 && self.is_beaten()
+    }
+
     /// On a group's own slot: one of its members has been beaten.
     #[inline(always)]
     pub fn record_beaten_member(&self) {

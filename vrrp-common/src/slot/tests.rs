@@ -130,6 +130,22 @@ fn a_master_is_fenced_by_the_advert_that_beats_it() {
 }
 
 #[test]
+fn a_group_hears_of_lost_leases_only() {
+    let slot = slot(100, 100);
+    slot.record_advert(&advert(150, PEER), 5);
+    assert!(!slot.loses_lease(), "a backup has none");
+    slot.store_lease(1000);
+    slot.record_advert(&advert(99, PEER), 11);
+    assert!(!slot.loses_lease());
+    slot.record_advert(&advert(150, PEER), 12);
+    assert!(slot.loses_lease());
+    // As a backup it is still marked as beaten, in an epoch that is over.
+    slot.store_lease(0);
+    slot.record_advert(&advert(50, PEER), 13);
+    assert!(!slot.loses_lease());
+}
+
+#[test]
 fn the_lease_ends() {
     let slot = slot(100, 100);
     assert!(!slot.may_answer(0));

@@ -217,10 +217,6 @@ fn broken_instances_are_named_and_left_out() {
             "test.conf:3:2: error: advert_int is too long",
         ),
         (
-            "version 2\n advert_int 0.5",
-            "test.conf:4:2: error: VRRPv2 knows whole seconds only",
-        ),
-        (
             "version 2\n authentication { auth_type AH }",
             "test.conf:4:19: error: this kind of authentication is not supported",
         ),
@@ -235,6 +231,10 @@ fn broken_instances_are_named_and_left_out() {
         (
             "strict_mode\n unicast_peer { 10.0.0.9 }",
             "test.conf:4:2: error: strict_mode knows no unicast",
+        ),
+        (
+            "strict_mode\n virtual_ipaddress { 2001:db8::1/64 }",
+            "test.conf:1:15: error: strict_mode wants a link-local address",
         ),
         (
             "virtual_ipaddress { 10.0.0.300 }",
@@ -545,6 +545,47 @@ fn a_password_is_eight_bytes_of_version_2() {
 }
 
 #[test]
+fn a_password_needs_its_type() {
+    for block in [
+        "authentication {\n auth_pass secret\n}",
+        "authentication {\n auth_type PASS\n auth_pass \"\"\n}",
+    ] {
+        let loaded = instance(&format!("version 2\n {block}"));
+        assert_eq!(loaded.config.instances[0].password, None, "{block}");
+        assert_eq!(said(&loaded, Severity::Warning).len(), 1, "{block}");
+    }
+}
+
+#[test]
+fn version_2_rounds_its_interval() {
+    for (said_s, used_cs) in [("0.3", 100), ("1.4", 100), ("1.5", 200), ("2", 200)] {
+        let loaded = instance(&format!("version 2\n advert_int {said_s}"));
+        assert_eq!(loaded.config.instances[0].interval_cs, used_cs, "{said_s}");
+        let rounded = usize::from(said_s.contains('.'));
+        assert_eq!(said(&loaded, Severity::Warning).len(), rounded, "{said_s}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_into_an_advert_is_served_only() {
+    let addresses: Vec<String> = (1..=100).map(|it| format!("fe80::{it:x}/64")).collect();
+    let block = format!("virtual_ipaddress {{\n{}\n}}", addresses.join("\n"));
+    let loaded = instance(&block);
+    let read = &loaded.config.instances[0];
+    assert_eq!((read.addresses.len(), read.excluded.len()), (90, 10));
+    assert_eq!(said(&loaded, Severity::Warning).len(), 10);
+}
+
+#[test]
+fn either_keyword_sets_the_source() {
+    let loaded = instance("mcast_src_ip 10.0.0.12\n unicast_peer { 10.0.0.3 }");
+    let source = loaded.config.instances[0].source;
+    assert_eq!(source, "10.0.0.12".parse().ok());
+    let loaded = instance("unicast_src_ip 10.0.0.12");
+    assert_eq!(loaded.config.instances[0].source, "10.0.0.12".parse().ok());
+}
+
+#[test]
 fn unicast_peers_and_their_limits() {
     let loaded = instance(
         "unicast_src_ip 10.0.0.2\n unicast_ttl 64\n unicast_peer {\n 10.0.0.3\n \
@@ -574,9 +615,17 @@ fn unicast_peers_and_their_limits() {
 
 #[test]
 fn strict_mode_puts_right_and_says_so() {
-    let loaded = instance("strict_mode\n version 3\n accept\n preempt_delay 5");
+    let loaded = instance("strict_mode\n version 2\n accept\n preempt_delay 5");
     let read = &loaded.config.instances[0];
     assert!(!read.accept && read.strict);
+    assert!(!instance("strict_mode\n version 3").config.instances[0].accept);
+    assert!(
+        instance("strict_mode\n version 3\n accept")
+            .config
+            .instances[0]
+            .accept,
+        "RFC 9568 leaves Accept_Mode to the operator"
+    );
     assert_eq!(read.preempt_delay, Duration::ZERO);
     let lints = said(&loaded, Severity::Lint);
     assert!(
@@ -630,7 +679,15 @@ fn sync_groups_have_members_that_exist() {
     let alone = read(&format!(
         "{instances}vrrp_sync_group G {{\n group {{ A }}\n}}\n"
     ));
-    assert!(alone.config.groups.is_empty());
+    assert_eq!(
+        alone.config.groups[0].members,
+        ["A"],
+        "its scripts are still told"
+    );
+    let nobody = read(&format!(
+        "{instances}vrrp_sync_group G {{\n group {{ X }}\n}}\n"
+    ));
+    assert!(nobody.config.groups.is_empty());
 }
 
 #[test]

@@ -322,6 +322,19 @@ fn a_fault_before_the_start_clears_what_a_crash_left() {
 
 /// The addresses of an owner may be the machine's own.
 #[test]
+fn an_owner_in_a_group_waits_and_keeps_its_addresses() {
+    let settings = Settings {
+        grouped: true,
+        ..Settings::default()
+    };
+    let mut bench = Bench::new(settings, 255);
+    let actions = bench.event(T0, Event::Startup);
+    assert_eq!(entered(&actions), Some((State::Backup, Cause::Startup)));
+    assert!(!actions.contains(&Action::RemoveAddresses));
+}
+
+/// The addresses of an owner may be the machine's own.
+#[test]
 fn a_fault_before_the_start_leaves_an_owner_s_addresses() {
     let mut bench = Bench::new(Settings::default(), 255);
     assert!(

@@ -170,6 +170,22 @@ fn a_short_down_timer_shortens_the_lease() {
     assert!(actions.contains(&Action::Lease(start + 2 * NS_PER_S)));
 }
 
+/// The next advert is due one interval after the last: the lease must not end before it is sent.
+#[test]
+fn a_lease_of_one_advert_reaches_beyond_the_next() {
+    let settings = Settings {
+        down_timer_adverts: 1,
+        ..Settings::default()
+    };
+    let mut bench = Bench::backup(settings, 100);
+    let start = bench.election.deadline().unwrap();
+    bench.look(start);
+    bench.event(start, Event::Advertised(start));
+    let actions = bench.event(start, Event::Settled(1));
+    let shortest_wait = timers::master_down_interval(Version::V3, 255, NS_PER_S, 1);
+    assert!(actions.contains(&Action::Lease(start + shortest_wait)));
+}
+
 #[test]
 fn a_master_that_overslept_listens_first() {
     let mut bench = Bench::master();

@@ -42,8 +42,10 @@ pub(super) fn read(
                 name.span.clone(),
                 format!("vrrp_sync_group {} has fewer than two instances", name.text),
             )
-            .help("group { INSTANCE … } with two or more; it is ignored"),
+            .help("group { INSTANCE … } with two or more; one alone moves as it would without"),
         );
+    }
+    if group.members.is_empty() {
         return None;
     }
     mention_differences(name, &group, config, diagnostics);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use vrrp_common::vrrp::{MAX_INTERVAL_CS, MAX_INTERVAL_V2_S, Version};
+use vrrp_common::vrrp::{MAX_INTERVAL_CS, Version};
 
 use super::{address, global, named_block, transport::Transport, unsupported, value};
 use crate::{
@@ -16,6 +16,11 @@ use crate::{
     },
     net::VirtualAddress,
 };
+
+/// Addresses that an advert has a count for.
+const MAX_ADDRESSES: usize = 255;
+/// IPv6 addresses that fit into an advert of 1500 bytes, which must not be fragmented.
+const MAX_ADDRESSES_V6: usize = (1500 - 40 - 8) / 16;
 
 /// What is read of an instance before it is known to be whole.
 pub(super) struct Draft<'a> {
@@ -210,15 +215,15 @@ impl<'a> Draft<'a> {
         let Some((interval, span)) = self.interval.clone() else {
             return;
         };
-        let seconds = interval.as_secs();
+        let half = Duration::from_millis(500);
+        let seconds = (interval + half).as_secs().max(1);
         if self.instance.version == Version::V2 {
-            if interval.subsec_nanos() != 0
-                || !(1..=u64::from(MAX_INTERVAL_V2_S)).contains(&seconds)
-            {
-                let what = "VRRPv2 knows whole seconds only, and every router must have the same";
-                let help = "whole seconds from 1 to 255, or `version 3` on every router";
-                self.refuse(span, what, help, diagnostics);
-                return;
+            if interval.subsec_nanos() != 0 {
+                diagnostics.push(
+                    Diagnostic::warning(span, "VRRPv2 knows whole seconds only").help(format!(
+                        "{seconds} s is used, as keepalived does; or say `version 3` on every router"
+                    )),
+                );
             }
             self.instance.interval_cs = u16::try_from(seconds * 100).unwrap_or(u16::MAX);
             return;
@@ -296,11 +301,22 @@ impl<'a> Draft<'a> {
             );
             return;
         }
-        let full = addresses.len() >= usize::from(u8::MAX);
+        let is_v6 = addresses
+            .first()
+            .is_some_and(|first| first.address.is_ipv6());
+        let room = if is_v6 {
+            MAX_ADDRESSES_V6
+        } else {
+            MAX_ADDRESSES
+        };
+        let full = addresses.len() >= room;
         if full && !excluded {
             diagnostics.push(
-                Diagnostic::warning(line.span(), "an advert carries 255 addresses at most")
-                    .help("this one is served but not advertised"),
+                Diagnostic::warning(
+                    line.span(),
+                    format!("an advert carries {room} addresses at most"),
+                )
+                .help("this one is served but not advertised"),
             );
         }
         if excluded || full {

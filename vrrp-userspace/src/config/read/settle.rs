@@ -110,11 +110,15 @@ impl Draft<'_> {
 
     fn settle_transport(&mut self, diagnostics: &mut Diagnostics) {
         let is_v6 = self.instance.group.is_ipv6();
-        let is_unicast = self.transport.is_unicast.is_some();
-        let source = if is_unicast {
-            self.transport.unicast_source.clone()
+        let (unicast, multicast) = (
+            self.transport.unicast_source.clone(),
+            self.transport.multicast_source.clone(),
+        );
+        // Each keyword sets the source whatever the adverts' way is, as in keepalived.
+        let source = if self.transport.is_unicast.is_some() {
+            unicast.or(multicast)
         } else {
-            self.transport.multicast_source.clone()
+            multicast.or(unicast)
         };
         if let Some((address, span)) = &source
             && address.is_ipv6() != is_v6
@@ -159,7 +163,9 @@ impl Draft<'_> {
         };
         let name = &self.name.span;
         let instance = &mut self.instance;
-        let accepts = owner && instance.accept;
+        let says_accept = matches!(self.accept, Some((true, _)));
+        let accepts =
+            instance.accept && (owner || (instance.version == Version::V3 && says_accept));
         if instance.accept && !accepts {
             let span = self.accept.as_ref().map_or(name, |(_, span)| span);
             changed(
@@ -187,6 +193,13 @@ impl Draft<'_> {
         if let Some(span) = self.transport.is_unicast.clone() {
             let help = "remove strict_mode or unicast_peer";
             self.refuse(span, "strict_mode knows no unicast", help, diagnostics);
+        }
+        let first = self.instance.addresses.first();
+        if first.is_some_and(|it| it.address.is_ipv6() && !is_link_local(it.address)) {
+            let what = "strict_mode wants a link-local address among the virtual ones";
+            let help = "RFC 9568 5.2.9: add such as fe80::1/64 on every router; strict routers \
+                        discard adverts without";
+            self.refuse(self.name.span.clone(), what, help, diagnostics);
         }
     }
 

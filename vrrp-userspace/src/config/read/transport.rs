@@ -23,6 +23,8 @@ pub(super) struct Transport {
     pub(super) ttl: Option<u8>,
     pub(super) checks_peers: bool,
     pub(super) password: Option<(String, Span)>,
+    /// `auth_type PASS` was there.
+    pub(super) has_type: bool,
     /// Authentication that we do not have.
     pub(super) unsupported: Option<Span>,
 }
@@ -88,8 +90,10 @@ impl Transport {
             match line.keyword() {
                 "auth_type" => {
                     let kind = value::word(line, "PASS or AH", diagnostics);
-                    if kind.is_some_and(|kind| !matches!(kind.text.as_str(), "PASS" | "SIMPLE")) {
-                        self.unsupported = Some(line.span());
+                    match kind.map(|kind| kind.text.as_str()) {
+                        Some("PASS" | "SIMPLE") => self.has_type = true,
+                        Some(_) => self.unsupported = Some(line.span()),
+                        None => {}
                     }
                 }
                 "auth_pass" => {
@@ -110,6 +114,13 @@ impl Transport {
     /// The password on the wire: eight bytes, as everybody sends it.
     pub(super) fn wire_password(&self, diagnostics: &mut Diagnostics) -> Option<u64> {
         let (text, span) = self.password.as_ref()?;
+        if !self.has_type || text.is_empty() {
+            diagnostics.push(
+                Diagnostic::warning(span.clone(), "this is no authentication")
+                    .help("auth_type PASS and a password; it is ignored, as keepalived does"),
+            );
+            return None;
+        }
         let mut bytes = [0; 8];
         for (to, from) in bytes.iter_mut().zip(text.bytes()) {
             *to = from;
