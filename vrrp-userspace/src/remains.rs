@@ -103,15 +103,17 @@ impl Record {
         for placed in &self.addresses {
             let said = |result| Outcome {
                 placed: placed.clone(),
+                is_elsewhere: false,
                 result,
             };
             let interfaces = placed.interfaces(table);
-            if interfaces.is_empty() {
-                report.extend(
-                    placed
-                        .elsewhere(table)
-                        .map(|where_it_is| said(Err(where_it_is))),
-                );
+            if interfaces.is_empty()
+                && let Some(where_it_is) = placed.elsewhere(table)
+            {
+                report.push(Outcome {
+                    is_elsewhere: true,
+                    ..said(Err(where_it_is))
+                });
             }
             for interface in interfaces {
                 let entries = interface.addresses.iter();
@@ -134,6 +136,8 @@ impl Record {
 pub struct Outcome {
     /// The address.
     pub placed: Placed,
+    /// Its interface is gone, and another one has such an address, which may be that one's own.
+    pub is_elsewhere: bool,
     /// What was done, or what could not be, in words for the operator.
     pub result: Result<String, String>,
 }
@@ -156,8 +160,8 @@ impl Placed {
             addresses.any(|entry| entry.address == self.address)
         })?;
         Some(format!(
-            "{}: {} is there, and was written down for {}, which is gone; remove it with `ip address` \
-             if it is not this machine's own",
+            "{}: {} is there, and was written down for {}, which is gone; if it is not this \
+             machine's own, remove it with `ip address`, otherwise `xvrrp cleanup --force` lets it be",
             interface.name, self.address, self.interface
         ))
     }
@@ -273,7 +277,11 @@ pub fn clean_up(
         }
     };
     let outcomes = record.take_off(table).into_iter();
-    let (mut done, failed) = split(outcomes.map(|outcome| outcome.result).collect());
+    let results = outcomes.map(|outcome| match outcome.result {
+        Err(message) if outcome.is_elsewhere && options.force => Ok(message),
+        result => result,
+    });
+    let (mut done, failed) = split(results.collect());
     if !failed.is_empty() {
         bail!("{} (the programs stay as a fence)", failed.join("; "));
     }

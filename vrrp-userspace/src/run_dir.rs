@@ -18,7 +18,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 use nix::{
-    sys::socket::{UnixCredentials, getsockopt, sockopt::PeerCredentials},
+    sys::socket::{getsockopt, sockopt::PeerCredentials},
     unistd::geteuid,
 };
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -170,13 +170,13 @@ fn claim_namespace() -> Result<Option<UnixListener>> {
             };
             // The name is anybody's to take. Who is not the one we run as cannot serve VRRP here,
             // and must not keep us from doing so.
-            if holder.uid() == geteuid().as_raw() {
-                return Err(refusal(&holder.pid().to_string()));
+            if holder.uid == geteuid().as_raw() {
+                return Err(refusal(&holder.pid.to_string()));
             }
             tracing::warn!(
                 "process {} of user {} holds our lock on the network namespace; ignoring it",
-                holder.pid(),
-                holder.uid()
+                holder.pid,
+                holder.uid
             );
             Ok(None)
         }
@@ -184,17 +184,59 @@ fn claim_namespace() -> Result<Option<UnixListener>> {
     }
 }
 
+/// Who holds the lock.
+#[derive(Clone, Copy, Debug)]
+struct Holder {
+    pid: i32,
+    uid: u32,
+}
+
 /// Who holds the lock; `None` where nobody does any longer.
-fn holder_of() -> Result<Option<UnixCredentials>> {
+fn holder_of() -> Result<Option<Holder>> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).context("look at the lock")?;
     // Nobody ever accepts: a full queue must not make us wait.
     socket.set_nonblocking(true).context("look at the lock")?;
     let name = SockAddr::unix(format!("\0{NAMESPACE_LOCK}")).context("name the lock")?;
     match socket.connect(&name) {
-        Ok(()) => Ok(getsockopt(&socket, PeerCredentials).ok()),
+        Ok(()) => Ok(getsockopt(&socket, PeerCredentials)
+            .ok()
+            .map(|peer| Holder {
+                pid: peer.pid(),
+                uid: peer.uid(),
+            })),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(None),
-        Err(error) => Err(error).context(
-            "another process holds the lock on this network namespace, and does not tell who it is",
-        ),
+        // Somebody has filled its queue.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => match holder_by_inode() {
+            Some(holder) => Ok(Some(holder)),
+            None => Err(error).context(
+                "another process holds the lock on this network namespace, and cannot be found",
+            ),
+        },
+        Err(error) => Err(error).context("look at the lock on this network namespace"),
     }
+}
+
+/// `__SO_ACCEPTCON` in the flags of `/proc/net/unix`: a socket that listens.
+const LISTENS: &str = "00010000";
+
+/// Looks for the process that has the listening end open.
+fn holder_by_inode() -> Option<Holder> {
+    let sockets = fs::read_to_string("/proc/net/unix").ok()?;
+    let name = format!("@{NAMESPACE_LOCK}");
+    let inode = sockets.lines().find_map(|line| {
+        let cells: Vec<&str> = line.split_whitespace().collect();
+        let [_, _, _, flags, _, _, inode, path] = cells[..] else {
+            return None;
+        };
+        (flags == LISTENS && path == name).then_some(inode)
+    })?;
+    let wanted = PathBuf::from(format!("socket:[{inode}]"));
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    processes.into_iter().find_map(|entry| {
+        let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+        let mut files = fs::read_dir(entry.path().join("fd")).ok()?.flatten();
+        let has_it = files.any(|file| fs::read_link(file.path()).is_ok_and(|to| to == wanted));
+        let uid = has_it.then(|| entry.metadata()).and_then(Result::ok)?.uid();
+        Some(Holder { pid, uid })
+    })
 }

@@ -14,7 +14,7 @@ impl Daemon {
     /// Takes off what the daemon before has left, while its program still keeps the kernel from
     /// answering for it, and writes down what may be left by us.
     /// Says whether nothing is left; what is goes into the new record.
-    pub(super) async fn write_record(&self, table: &InterfaceTable) -> Result<bool> {
+    pub(super) async fn write_record(&mut self, table: &InterfaceTable) -> Result<bool> {
         let directory = self.claim.directory();
         let mut left = Vec::new();
         match Record::load(directory) {
@@ -35,13 +35,34 @@ impl Daemon {
         }
         // What is there now is the machine's own.
         let table = net::read().await?;
-        let placed = self.supervised.values();
+        for supervised in self.supervised.values_mut() {
+            supervised.notice_own(&table);
+        }
         let nothing_left = left.is_empty();
-        let ours = placed.flat_map(|supervised| supervised.placed(&table));
-        Record::of(ours.chain(left))
-            .store(directory)
-            .with_context(|| format!("write down the addresses in {}", directory.display()))?;
+        self.left = left;
+        self.store_record(&table)?;
         Ok(nothing_left)
+    }
+
+    fn store_record(&self, table: &InterfaceTable) -> Result<()> {
+        let directory = self.claim.directory();
+        let placed = self.supervised.values();
+        let ours = placed.flat_map(|supervised| supervised.placed(table));
+        Record::of(ours.chain(self.left.iter().cloned()))
+            .store(directory)
+            .with_context(|| format!("write down the addresses in {}", directory.display()))
+    }
+
+    /// An owner may be started before the machine has its address. That one is not ours to take off,
+    /// after a crash either.
+    pub(super) fn notice_own_addresses(&mut self, table: &InterfaceTable) {
+        let mut news = false;
+        for supervised in self.supervised.values_mut() {
+            news |= supervised.notice_own(table);
+        }
+        if news && let Err(error) = self.store_record(table) {
+            tracing::error!("{error:#}");
+        }
     }
 
     /// Resigns, takes the addresses off, then the programs, and tells the scripts.
@@ -71,6 +92,8 @@ impl Daemon {
         let stays: Vec<String> = record
             .take_off(&table)
             .into_iter()
+            // What the daemon before may have left on other interfaces is no reason to stay.
+            .filter(|outcome| !outcome.is_elsewhere)
             .filter_map(|outcome| outcome.result.err())
             .collect();
         if !stays.is_empty() {

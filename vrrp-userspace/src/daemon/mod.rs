@@ -40,7 +40,7 @@ use crate::{
     health::ScriptState,
     net::{self, AddressWorker, InterfaceTable, PacketSocket},
     notify::Announced,
-    remains,
+    remains::{self, Placed},
     run_dir::Claim,
 };
 use groups::Groups;
@@ -108,6 +108,8 @@ struct Daemon {
     questions: mpsc::Receiver<Question>,
     claim: Claim,
     signals: Signals,
+    /// What the daemon before has left and could not be taken off.
+    left: Vec<Placed>,
     /// Until then no instance takes part (`vrrp_startup_delay`).
     starts_at: Option<time::Instant>,
 }
@@ -153,6 +155,7 @@ impl Daemon {
             supervised: BTreeMap::new(),
             groups: Groups::default(),
             starts_at: None,
+            left: Vec::new(),
             config,
             origin,
             dataplane,

@@ -17,6 +17,7 @@ impl Daemon {
     pub(super) async fn review(&mut self) {
         let table = self.interfaces.borrow_and_update().clone();
         self.leave_interfaces(&table).await;
+        self.notice_own_addresses(&table);
         let vips = self.virtual_addresses();
         for supervised in self.supervised.values_mut() {
             supervised.follow_interface(&table, &mut self.dataplane, &vips);

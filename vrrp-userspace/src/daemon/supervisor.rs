@@ -50,6 +50,10 @@ pub(super) struct Supervised {
     route_error: Option<String>,
     /// Addresses that have been on the interface since we became MASTER.
     present: BTreeSet<IpAddr>,
+    /// Addresses of an owner that were there before it was MASTER for the first time.
+    own: BTreeSet<IpAddr>,
+    /// Whether it has been MASTER: what is on the interface may be its doing from then on.
+    was_master: bool,
 }
 
 /// The virtual addresses of every instance.
@@ -107,6 +111,8 @@ impl Supervised {
             told,
             route_error: None,
             present: BTreeSet::new(),
+            own: BTreeSet::new(),
+            was_master: false,
         }
     }
 
@@ -181,15 +187,30 @@ impl Supervised {
             .chain(&self.instance.excluded)
     }
 
-    /// The addresses that it may leave on its interface. What an owner finds there is the machine's
-    /// own.
+    /// Notices addresses of an owner that are there before it is MASTER: they are the machine's own.
+    /// Says whether there are new ones.
+    pub(super) fn notice_own(&mut self, table: &InterfaceTable) -> bool {
+        if self.instance.priority != PRIORITY_OWNER || self.was_master {
+            return false;
+        }
+        let Some(interface) = table.by_name(&self.instance.interface) else {
+            return false;
+        };
+        let known = self.own.len();
+        let there = |address: &IpAddr| {
+            let mut entries = interface.addresses.iter();
+            entries.any(|entry| entry.address == *address)
+        };
+        let wanted: Vec<IpAddr> = self.addresses().map(|entry| entry.address).collect();
+        self.own.extend(wanted.into_iter().filter(there));
+        self.own.len() > known
+    }
+
+    /// The addresses that it may leave on its interface.
     pub(super) fn placed(&self, table: &InterfaceTable) -> impl Iterator<Item = Placed> {
         let interface = table.by_name(&self.instance.interface);
-        let found = interface.map_or(&[][..], |interface| &interface.addresses);
-        let is_owner = self.instance.priority == PRIORITY_OWNER;
-        let own = move |address| is_owner && found.iter().any(|entry| entry.address == address);
         self.addresses()
-            .filter(move |entry| !own(entry.address))
+            .filter(move |entry| !self.own.contains(&entry.address))
             .map(move |entry| Placed {
                 interface: self.instance.interface.clone(),
                 ifindex: interface.map_or(0, |interface| interface.index),
@@ -198,6 +219,7 @@ impl Supervised {
     }
 
     pub(super) fn entered(&mut self, transition: Transition) {
+        self.was_master |= transition.state == State::Master;
         self.last_transition = Some(transition);
     }
 

@@ -145,7 +145,11 @@ impl Dataplane {
         self.count_interface(device.index)?;
         let rungs = ladder(self.request, device);
         let port = match self.take_over(device, &rungs)? {
-            Some((mode, hold)) => Port::new(mode, TAKEN_OVER.to_owned(), hold),
+            Some((mode, hold)) => {
+                let reason = rungs.iter().find(|(rung, _)| *rung == mode);
+                let reason = reason.map_or("", |(_, reason)| reason);
+                Port::new(mode, format!("{TAKEN_OVER}; {reason}"), hold)
+            }
             None => self.climb(device, rungs)?,
         };
         let attachment = port.attachment.clone();

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use aya::programs::{TcAttachType, tc};
+use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType, tc};
 
 use super::{
     Mode, clsact,
@@ -29,6 +29,8 @@ pub struct Remains {
     found: Vec<Remnant>,
     /// Whether a TC filter is among them that netlink holds.
     has_filter: bool,
+    /// Interfaces with a TC program that is pinned where we do not look.
+    out_of_reach: Vec<String>,
 }
 
 struct Remnant {
@@ -72,9 +74,17 @@ impl Remains {
             })
             .collect();
         for interface in table.iter() {
-            let programs = xdp_netlink::attached(interface.index).map_err(|refusal| {
-                format!("ask for the programs on {}: {refusal}", interface.name)
-            })?;
+            let programs = match xdp_netlink::attached(interface.index) {
+                Ok(programs) => programs,
+                // It went meanwhile, and took its programs along.
+                Err(refusal) if refusal.error.raw_os_error() == Some(libc::ENODEV) => continue,
+                Err(refusal) => {
+                    return Err(format!(
+                        "ask for the programs on {}: {refusal}",
+                        interface.name
+                    ));
+                }
+            };
             for program in programs.into_iter().filter(Attached::is_ours) {
                 let is_pinned = found
                     .iter()
@@ -91,17 +101,29 @@ impl Remains {
         let has_filter = table
             .iter()
             .any(|interface| clsact::is_attached(interface.index));
+        let out_of_reach = table
+            .iter()
+            .filter(|interface| {
+                let pinned =
+                    |known: &&Remnant| known.ifindex == interface.index && known.mode() == Mode::Tc;
+                tcx_programs(&interface.name) > found.iter().filter(pinned).count()
+            })
+            .map(|interface| interface.name.clone())
+            .collect();
         Ok(Self {
             pins,
             found,
             has_filter,
+            out_of_reach,
         })
     }
 
     /// Whether a program is there that is not just a native one, which a clean stop leaves.
     #[must_use]
     pub fn show_a_crash(&self) -> bool {
-        self.has_filter || self.found.iter().any(|found| found.mode() != Mode::Native)
+        self.has_filter
+            || !self.out_of_reach.is_empty()
+            || self.found.iter().any(|found| found.mode() != Mode::Native)
     }
 
     /// Takes them off. Returns what was done, and what could not be, in words for the operator.
@@ -116,9 +138,11 @@ impl Remains {
         let mut report = Vec::new();
         for remnant in &self.found {
             let (name, mode) = (&remnant.interface, remnant.mode());
-            let keep = mode == Mode::Native && native == NativePrograms::KeepInert;
+            // A pin of an interface that is gone holds nothing back.
+            let is_there = table.by_index(remnant.ifindex).is_some();
+            let keep = is_there && mode == Mode::Native && native == NativePrograms::KeepInert;
             let (outcome, verb) = if keep {
-                (empty(remnant), "left attached, empty")
+                empty_or_take_off(remnant)
             } else {
                 (take_off(remnant), "detached")
             };
@@ -136,11 +160,34 @@ impl Remains {
                 report.push(Ok(format!("{name}: {} detached", Mode::Tc)));
             }
         }
+        for name in &self.out_of_reach {
+            report.push(Err(format!(
+                "{name}: a {} program stays: it is pinned below another --bpffs",
+                Mode::Tc
+            )));
+        }
         for pins in &self.pins {
             pins.remove_if_empty();
         }
         report
     }
+}
+
+/// Where the link of a pin is severed (its interface was made anew), there is nothing to keep.
+fn empty_or_take_off(remnant: &Remnant) -> (Result<(), String>, &'static str) {
+    match empty(remnant) {
+        Err(_) if matches!(remnant.program, Program::Pinned(_)) => (take_off(remnant), "detached"),
+        outcome => (outcome, "left attached, empty"),
+    }
+}
+
+/// How many TC programs of ours are attached by links. Kernels without TCX have none.
+fn tcx_programs(interface: &str) -> usize {
+    let programs = SchedClassifier::query_tcx(interface, TcAttachType::Ingress)
+        .map(|(_, programs)| programs)
+        .unwrap_or_default();
+    let ours = |program: &&ProgramInfo| program.name_as_str() == Some(TC_PROGRAM);
+    programs.iter().filter(ours).count()
 }
 
 fn take_off(remnant: &Remnant) -> Result<(), String> {

@@ -19,6 +19,7 @@ use aya::programs::{
 use super::{
     Dataplane, DataplaneError, Device, Mode,
     attach::{Hold, TC_HANDLE, TC_PRIORITY, in_full},
+    clsact,
     kernel::{Kernel, TC_PROGRAM},
     ladder::Rung,
     pins::Pin,
@@ -40,7 +41,7 @@ impl Dataplane {
             taken = self.take_over_xdp(device, &wanted);
         }
         if taken.is_none() && wanted(Mode::Tc) {
-            taken = self.take_over_tc(&device.name).map(|hold| (Mode::Tc, hold));
+            taken = self.take_over_tc(device).map(|hold| (Mode::Tc, hold));
         }
         if !matches!(&taken, Some((Mode::Tc, Hold::TcNetlink(_)))) {
             // An error, because there is none, is the usual answer.
@@ -131,17 +132,20 @@ impl Dataplane {
         taken
     }
 
-    fn take_over_tc(&mut self, interface: &str) -> Option<Hold> {
+    fn take_over_tc(&mut self, device: &Device) -> Option<Hold> {
+        // Somebody else may have a filter at our place.
+        if !clsact::is_attached(device.index) {
+            return None;
+        }
         let program = self.kernel.as_mut()?.tc().ok()?;
         let link = SchedClassifierLink::attached(
-            interface,
+            &device.name,
             TcAttachType::Ingress,
             TC_PRIORITY,
             TC_HANDLE,
             None,
         )
         .ok()?;
-        // An error, because there is no such filter, is the usual answer.
         let id = program.attach_to_link(link).ok()?;
         let link = program.take_link(id).ok()?;
         Some(Hold::TcNetlink(ManuallyDrop::new(link)))

@@ -1,15 +1,21 @@
 //! Interfaces and their addresses, read once and kept up to date by netlink.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    os::fd::{AsRawFd as _, BorrowedFd},
+};
 
 use anyhow::{Context as _, Result};
-use futures::{StreamExt as _, TryStreamExt as _};
-use netlink_packet_core::NetlinkPayload;
+use futures::{StreamExt as _, TryStreamExt as _, channel::mpsc::UnboundedReceiver};
+use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope},
     link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
 };
+use netlink_sys::SocketAddr;
+use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
 use rtnetlink::{Handle, MulticastGroup, new_connection, new_multicast_connection};
 use tokio::sync::watch;
 use vrrp_common::contract::Family;
@@ -260,8 +266,14 @@ pub async fn watch() -> Result<watch::Receiver<InterfaceTable>> {
         MulticastGroup::Ipv4Ifaddr,
         MulticastGroup::Ipv6Ifaddr,
     ];
-    let (connection, handle, mut messages) =
+    let (mut connection, handle, mut messages) =
         new_multicast_connection(&groups).context("open a netlink socket")?;
+    let socket = connection.socket_mut().as_raw_fd();
+    // SAFETY: the connection owns the socket, and lives here.
+    let socket = unsafe { BorrowedFd::borrow_raw(socket) };
+    if let Err(errno) = setsockopt(&socket, RcvBufForce, &EVENT_ROOM) {
+        tracing::debug!("room for netlink events: {errno}");
+    }
     tokio::spawn(connection);
     let table = dump(&handle).await?;
     let (sender, receiver) = watch::channel(table);
@@ -275,7 +287,7 @@ pub async fn watch() -> Result<watch::Receiver<InterfaceTable>> {
                         *table != before
                     });
                 }
-                NetlinkPayload::Overrun(_) => match dump(&handle).await {
+                NetlinkPayload::Overrun(_) => match read_anew(&handle, &mut messages).await {
                     Ok(mut table) => {
                         table.keep_generations_of(&sender.borrow());
                         tracing::warn!("netlink lost events; interfaces were read anew");
@@ -291,6 +303,22 @@ pub async fn watch() -> Result<watch::Receiver<InterfaceTable>> {
     });
     Ok(receiver)
 }
+
+/// What the kernel tells of its own accord, as `rtnetlink` hands it on.
+type Messages = UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>;
+
+/// Reads everything after events were lost. Those that are still queued are older than the lost ones
+/// and must not be applied on top: they have all arrived when a first dump has, and are thrown away
+/// before a second one. Events that come in later are applied to it in their order.
+async fn read_anew(handle: &Handle, messages: &mut Messages) -> Result<InterfaceTable> {
+    dump(handle).await?;
+    while messages.try_recv().is_ok() {}
+    dump(handle).await
+}
+
+/// Room for events that come faster than they are read, in bytes: an interface with its addresses
+/// takes about 5 kB.
+const EVENT_ROOM: usize = 16 << 20;
 
 /// Reads every interface once.
 ///
