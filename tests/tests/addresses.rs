@@ -8,7 +8,7 @@ use xvrrp_tests::{
     netns::Lan,
     process::Scratch,
     wait_for, wall_ns,
-    xvrrp::{Xvrrp, instance},
+    xvrrp::{Xvrrp, cleanup_says, instance},
 };
 
 const LONG: Duration = Duration::from_secs(15);
@@ -48,6 +48,29 @@ fn an_owner_keeps_its_own_address() {
     let shown = host.ip("address show dev eth0");
     assert!(shown.contains("10.9.0.1/24"), "its own stays: {shown}");
     assert!(!shown.contains("10.9.0.10"), "what it added goes: {shown}");
+}
+
+/// The machine's own address may be there after the daemon only, and outlives a crash.
+#[test]
+fn an_owner_s_address_that_comes_late_is_its_own() {
+    let lan = Lan::new(1);
+    let scratch = Scratch::new("late-owner");
+    let host = &lan.hosts[0];
+    let owner = instance(255, 0.1, "").replace("10.9.0.100/24", "10.9.0.1/24\n10.9.0.100/24");
+    host.ip("address del 10.9.0.1/24 dev eth0");
+    let mut router = Xvrrp::with_config(host, &scratch, &owner);
+    router.wait_state(host, "FAULT", LONG);
+    host.ip("address add 10.9.0.1/24 dev eth0");
+    router.wait_state(host, "MASTER", LONG);
+    wait_for("the other address", LONG, || {
+        let shown = host.ip("address show dev eth0");
+        shown.contains("10.9.0.100/24").then_some(())
+    });
+    router.kill();
+    cleanup_says(host, &scratch, &[], "eth0: 10.9.0.100/24 removed");
+    let shown = host.ip("address show dev eth0");
+    assert!(shown.contains("10.9.0.1/24"), "its own stays: {shown}");
+    assert!(!shown.contains("10.9.0.100"), "what it added goes: {shown}");
 }
 
 /// A member of a sync group waits for the others, and an owner's address is there meanwhile.

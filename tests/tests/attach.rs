@@ -1,7 +1,7 @@
 //! Where programs are attached, and why there: the ladder climbed down, refusals in the driver's own
 //! words, others' programs, interfaces that come and go.
 
-use std::{fs, net::Ipv4Addr};
+use std::{fs, io::ErrorKind, net::Ipv4Addr};
 
 use aya::{
     Ebpf,
@@ -9,6 +9,7 @@ use aya::{
 };
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use socket2::{Domain, SockAddr, Socket, Type};
 use vrrp_userspace::dataplane;
 use xvrrp_tests::{
     LONG,
@@ -70,6 +71,37 @@ fn a_second_daemon_is_refused_whatever_its_run_directory() {
         program_id(&lan.hosts[0], Mode::TC),
         before,
         "and has touched nothing"
+    );
+}
+
+/// Whoever may run programs in the namespace may fill the queue of the lock, which nobody empties.
+#[test]
+fn the_holder_is_named_when_its_queue_is_full() {
+    let lan = Lan::pair();
+    let scratch = Scratch::new("queue");
+    let first = Xvrrp::with_config(&lan.hosts[0], &scratch, &instance(100, 0.1, ""));
+    first.wait_state(&lan.hosts[0], "MASTER", LONG);
+    let waiting = lan.hosts[0].enter(|| {
+        let mut waiting = Vec::new();
+        loop {
+            let socket = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
+            socket.set_nonblocking(true).expect("a flag");
+            match socket.connect(&SockAddr::unix("\0xvrrp").expect("a name")) {
+                Ok(()) => waiting.push(socket),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return waiting,
+                Err(error) => panic!("after {} connections: {error}", waiting.len()),
+            }
+        }
+    });
+    let other = Scratch::new("queue-other");
+    let mut second = Xvrrp::with_config(&lan.hosts[0], &other, &instance(200, 0.1, ""));
+    assert!(!second.process.wait(LONG).success());
+    let words = format!("another xvrrp (pid {})", first.process.pid());
+    let log = second.process.log();
+    assert!(
+        log.contains(&words),
+        "{} connections wait: {log}",
+        waiting.len()
     );
 }
 

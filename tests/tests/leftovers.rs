@@ -438,3 +438,24 @@ fn a_lost_record_is_not_guessed() {
         router.wait_state(host, "MASTER", LONG);
     }
 }
+
+#[test]
+fn a_program_pinned_out_of_sight_is_named() {
+    let mode = Mode::TC;
+    let cable = Cable::new(mode);
+    let host = &cable.lan.hosts[0];
+    let scratch = Scratch::new("sight");
+    let bpffs = BpfFs::mount(&scratch);
+    let config = instance(100, 0.1, "");
+    let mut router = cable.run(&scratch, mode, &config, &[&bpffs.option()]);
+    router.wait_state(host, "MASTER", LONG);
+    router.kill();
+    let refused = cleanup(host, &scratch, &[]);
+    let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success() && words.contains("eth0: a TC program stays"),
+        "{words}"
+    );
+    cleanup_says(host, &scratch, &[&bpffs.option()], "eth0: TC detached");
+    assert_eq!(program_id(host, mode), None);
+}

@@ -50,10 +50,8 @@ pub(super) struct Supervised {
     route_error: Option<String>,
     /// Addresses that have been on the interface since we became MASTER.
     present: BTreeSet<IpAddr>,
-    /// Addresses of an owner that were there before it was MASTER for the first time.
+    /// Addresses of an owner that were there before it took part for the first time.
     own: BTreeSet<IpAddr>,
-    /// Whether it has been MASTER: what is on the interface may be its doing from then on.
-    was_master: bool,
 }
 
 /// The virtual addresses of every instance.
@@ -112,7 +110,6 @@ impl Supervised {
             route_error: None,
             present: BTreeSet::new(),
             own: BTreeSet::new(),
-            was_master: false,
         }
     }
 
@@ -187,10 +184,10 @@ impl Supervised {
             .chain(&self.instance.excluded)
     }
 
-    /// Notices addresses of an owner that are there before it is MASTER: they are the machine's own.
+    /// Notices addresses of an owner that are there before it takes part: they are the machine's own.
     /// Says whether there are new ones.
     pub(super) fn notice_own(&mut self, table: &InterfaceTable) -> bool {
-        if self.instance.priority != PRIORITY_OWNER || self.was_master {
+        if self.instance.priority != PRIORITY_OWNER || self.told.started {
             return false;
         }
         let Some(interface) = table.by_name(&self.instance.interface) else {
@@ -219,7 +216,6 @@ impl Supervised {
     }
 
     pub(super) fn entered(&mut self, transition: Transition) {
-        self.was_master |= transition.state == State::Master;
         self.last_transition = Some(transition);
     }
 
