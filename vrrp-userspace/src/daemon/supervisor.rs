@@ -289,8 +289,8 @@ impl Supervised {
         dataplane.route(self.slot, routed)
     }
 
-    /// The address adverts come from: the configured one while it is there; else not a virtual one, unless all there is on the interface is
-    /// the address of an owner, which is this machine's own.
+    /// The address adverts come from: the configured one while it is there; else not a virtual one,
+    /// unless all there is on the interface is the address of an owner, which is this machine's own.
     fn source_on(&self, interface: &Interface, vips: &VirtualAddresses) -> Option<IpAddr> {
         if let Some(configured) = self.instance.source {
             return interface.has(configured).then_some(configured);

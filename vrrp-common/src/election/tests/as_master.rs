@@ -156,34 +156,26 @@ fn the_lease_follows_the_adverts() {
     );
 }
 
+/// With one advert, the next is due one interval after the last: the lease must not end before it is
+/// sent, and must not be longer than the shortest wait there is.
 #[test]
 fn a_short_down_timer_shortens_the_lease() {
-    let settings = Settings {
-        down_timer_adverts: 2,
-        ..Settings::default()
-    };
-    let mut bench = Bench::backup(settings, 100);
-    let start = bench.election.deadline().unwrap();
-    bench.look(start);
-    bench.event(start, Event::Advertised(start));
-    let actions = bench.event(start, Event::Settled(1));
-    assert!(actions.contains(&Action::Lease(start + 2 * NS_PER_S)));
-}
-
-/// The next advert is due one interval after the last: the lease must not end before it is sent.
-#[test]
-fn a_lease_of_one_advert_reaches_beyond_the_next() {
-    let settings = Settings {
-        down_timer_adverts: 1,
-        ..Settings::default()
-    };
-    let mut bench = Bench::backup(settings, 100);
-    let start = bench.election.deadline().unwrap();
-    bench.look(start);
-    bench.event(start, Event::Advertised(start));
-    let actions = bench.event(start, Event::Settled(1));
     let shortest_wait = timers::master_down_interval(Version::V3, 255, NS_PER_S, 1);
-    assert!(actions.contains(&Action::Lease(start + shortest_wait)));
+    for (down_timer_adverts, span) in [(2, 2 * NS_PER_S), (1, shortest_wait)] {
+        let settings = Settings {
+            down_timer_adverts,
+            ..Settings::default()
+        };
+        let mut bench = Bench::backup(settings, 100);
+        let start = bench.election.deadline().unwrap();
+        bench.look(start);
+        bench.event(start, Event::Advertised(start));
+        let actions = bench.event(start, Event::Settled(1));
+        assert!(
+            actions.contains(&Action::Lease(start + span)),
+            "{down_timer_adverts}: {actions:?}"
+        );
+    }
 }
 
 #[test]
