@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use aya::programs::{TestRun as _, TestRunOptions};
+use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use vrrp_common::{
     contract::{Family, InterfaceCounters, PeerLimits},
     slot::{Heard, Rules, Slot, Standing},
@@ -20,6 +20,8 @@ use crate::frames::AdvertSpec;
 pub const IFINDEX: u32 = 1;
 /// Our MAC.
 pub const OUR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 5];
+/// The virtual MAC of the bench's virtual router, where it has one.
+pub const VIRTUAL_MAC: [u8; 6] = [0, 0, 0x5e, 0, 1, VRID];
 /// The other router's MAC.
 pub const PEER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 9];
 /// Our address.
@@ -49,17 +51,21 @@ pub enum Entry {
     Xdp,
     /// TC ingress.
     Tc,
+    /// TC ingress, for frames to a virtual MAC.
+    Accept,
+    /// TC egress.
+    Egress,
 }
 
 impl Entry {
-    /// Every entry point.
+    /// Every entry point for frames that come in.
     pub const BOTH: [Self; 2] = [Self::Xdp, Self::Tc];
 
     /// `XDP_*`, and `TC_ACT_UNSPEC`, `TC_ACT_SHOT`, `TC_ACT_REDIRECT`.
     fn verdict(self, number: u32) -> Verdict {
         match (self, number.cast_signed()) {
-            (Self::Xdp, 2) | (Self::Tc, -1) => Verdict::Pass,
-            (Self::Xdp, 1) | (Self::Tc, 2) => Verdict::Drop,
+            (Self::Xdp, 2) | (Self::Tc | Self::Accept | Self::Egress, -1) => Verdict::Pass,
+            (Self::Xdp, 1) | (Self::Tc | Self::Accept | Self::Egress, 2) => Verdict::Drop,
             (Self::Xdp, 3) | (Self::Tc, 7) => Verdict::Transmit,
             (entry, number) => panic!("{entry:?} returned {number}"),
         }
@@ -76,6 +82,7 @@ pub struct Bench {
     slot: u32,
     group: u32,
     own: IpAddr,
+    mac: [u8; 6],
     heartbeat: Heartbeat,
 }
 
@@ -99,12 +106,21 @@ impl Bench {
         bench
     }
 
+    /// Makes the daemon be alive for a day.
+    pub fn attend(&mut self) {
+        let day = 86_400_000_000_000;
+        self.heartbeat
+            .beat(clock::now_ns() + day)
+            .expect("a heartbeat");
+    }
+
     /// A program whose daemon is dead.
     pub fn unattended(entry: Entry, vlan: u16) -> Self {
         let plan = Plan {
             routers: 2,
             addresses: 2,
             peers: 2,
+            interfaces: 1,
             request: ModeRequest::Generic,
             pins: None,
         };
@@ -118,6 +134,7 @@ impl Bench {
             slot,
             group,
             own: OUR_ADDRESS.into(),
+            mac: OUR_MAC,
             heartbeat,
         };
         bench.serve(vlan, &RULES, OUR_ADDRESS.into(), VIP.into(), &[]);
@@ -142,9 +159,16 @@ impl Bench {
             family: Family::of(own),
             vrid: VRID,
             vips: vec![vip],
+            elsewhere: Vec::new(),
+            virtual_mac: (self.mac != OUR_MAC).then_some(self.mac),
             peers: peers.to_vec(),
         };
         self.dataplane.route(self.slot, routed).expect("route");
+    }
+
+    /// Gives it a virtual MAC; before [`Self::serve`].
+    pub fn use_virtual_mac(&mut self) {
+        self.mac = VIRTUAL_MAC;
     }
 
     /// Makes it a member of a sync group, and returns the group's slot.
@@ -157,8 +181,9 @@ impl Bench {
     pub fn publish(&mut self, floor: u8, priority: u8, epoch: u64) {
         let source = Source::of(self.own);
         self.with_slot(|slot| {
+            slot.publish_port(OUR_MAC);
             slot.publish(&Standing {
-                mac: OUR_MAC,
+                mac: self.mac,
                 floor,
                 priority,
                 source,
@@ -184,6 +209,17 @@ impl Bench {
         self.with_slot(Slot::heard)
     }
 
+    /// What the program recorded apart from the last advert that it rejected.
+    pub fn moved(&self) -> Heard {
+        Heard {
+            news_seq: 0,
+            reject_ns: 0,
+            reject_reason: 0,
+            reject_source: Source::default(),
+            ..self.heard()
+        }
+    }
+
     /// What the program counted.
     pub fn counters(&self) -> InterfaceCounters {
         self.dataplane.counters(IFINDEX).expect("counters")
@@ -200,10 +236,20 @@ impl Bench {
         let result = match self.entry {
             Entry::Xdp => self.dataplane.xdp_program().expect("XDP").test_run(options),
             Entry::Tc => self.dataplane.tc_program().expect("TC").test_run(options),
+            Entry::Accept | Entry::Egress => self.companion().test_run(options),
         }
         .expect("test run");
         out.truncate(result.data_size_out as usize);
         (self.entry.verdict(result.return_value), out)
+    }
+
+    fn companion(&mut self) -> &mut SchedClassifier {
+        let program = if self.entry == Entry::Accept {
+            self.dataplane.accept_program()
+        } else {
+            self.dataplane.egress_program()
+        };
+        program.expect("a companion")
     }
 
     /// How many instructions the verifier walked through.
@@ -211,10 +257,16 @@ impl Bench {
         let info = match self.entry {
             Entry::Xdp => self.dataplane.xdp_program().expect("XDP").info(),
             Entry::Tc => self.dataplane.tc_program().expect("TC").info(),
+            Entry::Accept | Entry::Egress => self.companion().info(),
         };
         let info = info.expect("its info");
         info.verified_instruction_count().expect("a count")
     }
+}
+
+/// Makes a group's slot say that a member was beaten.
+pub fn beaten(group: &Slot) {
+    group.record_beaten_member();
 }
 
 /// A valid advert of the other router.

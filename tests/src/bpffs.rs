@@ -55,12 +55,22 @@ impl BpfFs {
         files
     }
 
-    /// The only pin.
+    /// The only pin of a program that judges frames.
     pub fn pin(&self) -> PathBuf {
-        let files = self.files();
+        let (companions, files): (Vec<_>, Vec<_>) = self
+            .files()
+            .into_iter()
+            .partition(|path| is_companion(path));
         assert_eq!(files.len(), 1, "one pin: {files:?}");
+        assert!(!companions.is_empty(), "and its companions");
         files[0].clone()
     }
+}
+
+/// Whether a pin is of a program that is attached beside the one that judges frames.
+fn is_companion(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with("egress-") || name.starts_with("accept-"))
 }
 
 impl Drop for BpfFs {

@@ -3,7 +3,7 @@
 use std::{
     io::IoSliceMut,
     net::IpAddr,
-    os::fd::AsRawFd as _,
+    os::fd::{AsRawFd, RawFd},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -20,7 +20,7 @@ use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 use crate::{
     frames::{Said, read},
     netns::Namespace,
-    wait_for,
+    oracle, wait_for,
 };
 
 /// A frame and when the kernel saw it, in nanoseconds of the wall clock.
@@ -52,6 +52,8 @@ pub struct Capture {
     seen: Arc<Mutex<Vec<Seen>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+    /// Routers that the oracle does not judge.
+    excused: Mutex<Vec<(u8, IpAddr)>>,
 }
 
 impl Capture {
@@ -95,12 +97,39 @@ impl Capture {
             seen,
             stop,
             thread: Some(thread),
+            excused: Mutex::default(),
         }
+    }
+
+    /// Tells the oracle not to judge a router of a VRID, for a reason that the test gives.
+    pub fn excuse(&self, vrid: u8, source: impl Into<IpAddr>, reason: &str) {
+        assert!(!reason.is_empty(), "a reason");
+        let mut excused = self.excused.lock().expect("the capture's lock");
+        excused.push((vrid, source.into()));
     }
 
     /// Everything so far.
     pub fn seen(&self) -> Vec<Seen> {
         self.seen.lock().expect("the capture's lock").clone()
+    }
+
+    /// How many frames so far.
+    pub fn count(&self) -> usize {
+        self.seen.lock().expect("the capture's lock").len()
+    }
+
+    /// Everything so far, which is forgotten here. What the oracle says of it comes along.
+    pub fn take(&self) -> (Vec<Seen>, Vec<String>) {
+        let seen = std::mem::take(&mut *self.seen.lock().expect("the capture's lock"));
+        let excused = self.excused.lock().expect("the capture's lock");
+        let wrong = oracle::judge(&seen, &excused);
+        (seen, wrong)
+    }
+
+    /// Everything from the frame with this number on.
+    pub fn seen_from(&self, number: usize) -> Vec<Seen> {
+        let seen = self.seen.lock().expect("the capture's lock");
+        seen.get(number..).unwrap_or_default().to_vec()
     }
 
     /// The adverts for a VRID so far.
@@ -158,6 +187,12 @@ impl Drop for Capture {
             // A panic in it has been printed; the test judges by what was captured.
             let _ = thread.join();
         }
+        if std::thread::panicking() {
+            return;
+        }
+        let excused = self.excused.lock().expect("the capture's lock");
+        let wrong = oracle::judge(&self.seen(), &excused);
+        assert!(wrong.is_empty(), "the capture shows: {wrong:#?}");
     }
 }
 
@@ -212,26 +247,29 @@ fn filter(ignored: [u8; 6]) -> Vec<SockFilter> {
     ]
 }
 
-/// Sends whole frames on `eth0` of a namespace.
+/// Sends whole frames on a device of a namespace.
 pub struct Sender {
     socket: Socket,
     target: SockAddr,
 }
 
 impl Sender {
-    /// Opens a sender.
+    /// Opens a sender on `eth0`.
     pub fn new(namespace: &Namespace) -> Self {
-        namespace.enter(|| {
-            let socket = Socket::new(Domain::PACKET, Type::RAW, None).expect("a packet socket");
-            Self {
-                socket,
-                target: link_address(index_of("eth0")),
-            }
-        })
+        namespace.enter(|| Self::on("eth0"))
+    }
+
+    /// Opens a sender on a device of the namespace that we are in.
+    pub fn on(device: &str) -> Self {
+        let socket = Socket::new(Domain::PACKET, Type::RAW, None).expect("a packet socket");
+        let target = link_address(index_of(device));
+        socket.bind(&target).expect("bind");
+        Self { socket, target }
     }
 
     /// Sends a frame.
     pub fn send(&self, frame: &[u8]) {
+        oracle::note(frame);
         self.socket
             .send_to(frame, &self.target)
             .expect("send a frame");
@@ -239,7 +277,14 @@ impl Sender {
 
     /// Sends a frame if the kernel has room for it.
     pub fn try_send(&self, frame: &[u8]) -> bool {
+        oracle::note(frame);
         self.socket.send_to(frame, &self.target).is_ok()
+    }
+}
+
+impl AsRawFd for Sender {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
     }
 }
 

@@ -271,7 +271,7 @@ fn address_v6(frame: &[u8], at: usize) -> Option<Ipv6Addr> {
 }
 
 /// Whether the checksum behind an IPv6 header is good (RFC 8200 8.1).
-fn sums_v6(frame: &[u8], protocol: u8) -> bool {
+pub(crate) fn sums_v6(frame: &[u8], protocol: u8) -> bool {
     let length = usize::from(u16::from_be_bytes([frame[18], frame[19]]));
     let mut bytes = frame[22..54].to_vec();
     bytes.extend([frame[18], frame[19], 0, protocol]);
@@ -308,8 +308,21 @@ fn ipv6(
 
 /// A good VRRPv3 advert over IPv6, one every second.
 pub fn advert_v6(mac: [u8; 6], source: Ipv6Addr, vrid: u8, priority: u8, vip: Ipv6Addr) -> Vec<u8> {
-    let mut message = vec![0x31, vrid, priority, 1, 0, 100, 0, 0];
-    message.extend(vip.octets());
+    adverts_v6(mac, source, vrid, priority, 100, &[vip])
+}
+
+/// The same with any interval (centiseconds) and any number of addresses.
+pub fn adverts_v6(
+    mac: [u8; 6],
+    source: Ipv6Addr,
+    vrid: u8,
+    priority: u8,
+    interval_cs: u8,
+    vips: &[Ipv6Addr],
+) -> Vec<u8> {
+    let count = u8::try_from(vips.len()).expect("few addresses");
+    let mut message = vec![0x31, vrid, priority, count, 0, interval_cs, 0, 0];
+    message.extend(vips.iter().flat_map(Ipv6Addr::octets));
     let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
     let macs = (mac, [0x33, 0x33, 0, 0, 0, 0x12]);
     ipv6(macs, source, group, (112, 6), &message)
@@ -349,6 +362,18 @@ pub fn neighbour_advertisement(mac: [u8; 6], target: Ipv6Addr) -> Vec<u8> {
 /// An echo request.
 pub fn ping_v6(macs: ([u8; 6], [u8; 6]), source: Ipv6Addr, target: Ipv6Addr) -> Vec<u8> {
     ipv6(macs, source, target, (58, 2), &[128, 0, 0, 0, 0, 7, 0, 1])
+}
+
+/// A message of Neighbour Discovery to every node.
+pub fn neighbour_discovery(mac: [u8; 6], source: Ipv6Addr, message: &[u8]) -> Vec<u8> {
+    let all = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+    ipv6(
+        (mac, [0x33, 0x33, 0, 0, 0, 1]),
+        source,
+        all,
+        (58, 2),
+        message,
+    )
 }
 
 /// A packet of a protocol, without content.

@@ -21,11 +21,21 @@ pub struct Keepalived {
 impl Keepalived {
     /// Starts it inside a namespace.
     pub fn start(namespace: &Namespace, scratch: &Scratch, config: &str) -> Self {
+        Self::with_options(namespace, scratch, config, &[])
+    }
+
+    /// Starts it with more options.
+    pub fn with_options(
+        namespace: &Namespace,
+        scratch: &Scratch,
+        config: &str,
+        options: &[&str],
+    ) -> Self {
         let name = namespace.name();
         let config = scratch.write(&format!("{name}-keepalived.conf"), config);
         let mut command = namespace.command("keepalived");
         command.args(["--dont-fork", "--log-console", "--log-detail", "--vrrp"]);
-        command.arg("--use-file").arg(config);
+        command.args(options).arg("--use-file").arg(config);
         let pid_files = ["pid", "vrrp-pid"].map(|file| scratch.path(&format!("{name}-{file}")));
         for (option, file) in ["--pid", "--vrrp_pid"].into_iter().zip(&pid_files) {
             command.arg(option).arg(file);
@@ -35,6 +45,11 @@ impl Keepalived {
             process: Process::start(command, &log),
             pid_files,
         }
+    }
+
+    /// What it has said.
+    pub fn log(&self) -> String {
+        self.process.log()
     }
 
     /// Ends it as an operator does: it resigns.

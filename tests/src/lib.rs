@@ -9,18 +9,28 @@
     reason = "every helper panics where it cannot do its part"
 )]
 
+pub mod asker;
 pub mod bench;
 pub mod bpffs;
 pub mod capture;
 pub mod client;
+pub mod duel;
+pub mod flood;
 pub mod frames;
+pub mod fuzz;
 pub mod haproxy;
 pub mod keepalived;
 pub mod lab;
+pub mod manager;
+pub mod meaning;
 pub mod modes;
 pub mod netns;
+mod oracle;
+pub mod ping;
 pub mod process;
 pub mod sim;
+pub mod soak;
+pub mod stream;
 pub mod xvrrp;
 
 use std::{
@@ -43,6 +53,23 @@ pub fn wait_for<T>(what: impl Debug, limit: Duration, mut probe: impl FnMut() ->
             "waited {limit:?} in vain for {what:?}"
         );
         std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// How often a fault is repeated: `usual` times, or `full` times with `cargo xtask test --full`.
+pub fn rounds(usual: usize, full: usize) -> usize {
+    if std::env::var_os("XVRRP_FULL").is_some() {
+        full
+    } else {
+        usual
+    }
+}
+
+/// Lets time pass that is part of what is tested, such as how long a process stays stopped.
+pub fn spend(time: Duration) {
+    let end = Instant::now() + time;
+    while let Some(left) = end.checked_duration_since(Instant::now()) {
+        std::thread::park_timeout(left);
     }
 }
 

@@ -70,7 +70,7 @@ impl Cable {
     /// Two ends, ready for a mode.
     pub fn new(mode: Mode) -> Self {
         let lan = Lan::pair();
-        let pass = (mode == Mode::NATIVE).then(|| pass_everything(&lan));
+        let pass = (mode == Mode::NATIVE).then(|| pass_everything(&lan.hosts[1], "eth0"));
         let peer_mac = lan.mac(1);
         Self {
             seen: Capture::start(&lan.hosts[1], "eth0", Some(peer_mac)),
@@ -195,21 +195,22 @@ pub fn program_id(router: &Namespace, mode: Mode) -> Option<u64> {
     id(&serde_json::from_slice(&output.stdout).ok()?)
 }
 
-/// Our own program with nothing to do.
-fn pass_everything(lan: &Lan) -> Dataplane {
-    lan.hosts[1].enter(|| {
+/// Our own program with nothing to do, in native mode.
+pub fn pass_everything(namespace: &Namespace, device: &str) -> Dataplane {
+    namespace.enter(|| {
         let plan = Plan {
             routers: 1,
             addresses: 1,
             peers: 0,
+            interfaces: 1,
             request: ModeRequest::Native,
             pins: None,
         };
         let mut dataplane = Dataplane::load(&plan).expect("load the object");
-        let index = nix::net::if_::if_nametoindex("eth0").expect("eth0");
+        let index = nix::net::if_::if_nametoindex(device).expect("the device");
         let device = Device {
             index,
-            name: "eth0".to_owned(),
+            name: device.to_owned(),
             ..Device::default()
         };
         dataplane.attach(&device).expect("native XDP on veth");

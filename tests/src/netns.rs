@@ -197,6 +197,23 @@ impl Lan {
         host
     }
 
+    /// A second LAN between the hosts: the bridge `br1` with their `eth1`, 10.8.0.0/24.
+    pub fn add_second(&self) {
+        let bridge = &self.bridge;
+        bridge.ip("link add br1 type bridge forward_delay 0 mcast_snooping 0");
+        bridge.ip("link set br1 up promisc on");
+        for (number, host) in (0_u8..).zip(&self.hosts) {
+            ip(&format!(
+                "link add q{number} netns {} type veth peer name eth1 netns {}",
+                bridge.name, host.name
+            ));
+            bridge.ip(&format!("link set q{number} master br1 up"));
+            let address = Ipv4Addr::new(10, 8, 0, number + 1);
+            host.ip(&format!("address add {address}/24 dev eth1"));
+            host.ip("link set eth1 up");
+        }
+    }
+
     /// The address of a host.
     pub const fn address(number: u8) -> Ipv4Addr {
         Ipv4Addr::new(10, 9, 0, number + 1)

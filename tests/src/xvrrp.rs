@@ -116,6 +116,34 @@ impl Xvrrp {
         })
     }
 
+    /// Gives it another configuration file, and runs `xvrrp reload`.
+    pub fn reload(&self, namespace: &Namespace, scratch: &Scratch, config: &str) -> Output {
+        scratch.write(&format!("{}.conf", namespace.name()), config);
+        self.reload_as_it_is(namespace)
+    }
+
+    /// Runs `xvrrp reload` on whatever its configuration is.
+    pub fn reload_as_it_is(&self, namespace: &Namespace) -> Output {
+        let mut command = namespace.command(&binary());
+        command.args(["reload", "--run-dir"]).arg(&self.run_dir);
+        command.output().expect("run xvrrp reload")
+    }
+
+    /// The same, which must succeed. Returns what it says.
+    pub fn reloads(&self, namespace: &Namespace, scratch: &Scratch, config: &str) -> String {
+        let output = self.reload(namespace, scratch, config);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}\n{}", self.process.log());
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Runs `xvrrp upgrade`.
+    pub fn upgrade(&self, namespace: &Namespace) -> Output {
+        let mut command = namespace.command(&binary());
+        command.args(["upgrade", "--run-dir"]).arg(&self.run_dir);
+        command.output().expect("run xvrrp upgrade")
+    }
+
     /// Ends it as an operator does and waits for that.
     pub fn terminate(&mut self) {
         self.process.signal(Signal::SIGTERM);
@@ -171,6 +199,17 @@ pub fn check(scratch: &Scratch, config: &str, arguments: &[&str]) -> Output {
         .args(arguments)
         .output()
         .expect("run xvrrp check")
+}
+
+/// So many instances with the VRIDs from 1 on, and an address each.
+pub fn instances(count: u8, priority: u8, interval: f64, more: &str) -> String {
+    let one = |vrid: u8| {
+        format!(
+            "vrrp_instance V{vrid} {{\n  state BACKUP\n  version 3\n  interface eth0\n  virtual_router_id {vrid}\n  \
+             priority {priority}\n  advert_int {interval}\n  virtual_ipaddress {{\n    10.9.1.{vrid}/32\n  }}\n{more}\n}}\n"
+        )
+    };
+    (1..=count).map(one).collect()
 }
 
 /// A plain instance.

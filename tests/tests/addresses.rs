@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
 use xvrrp_tests::{
     capture::Capture,
     netns::Lan,
@@ -215,20 +214,22 @@ fn the_source_follows_the_interface() {
     router.wait_state(host, "MASTER", LONG);
 }
 
-/// A reload is not yet there; the signal that asks for one must not end the daemon.
+/// An interface that we are not attached to, where the kernel answers for every address of the machine.
 #[test]
-fn a_hangup_is_survived() {
+fn interfaces_outside_the_fence_are_named() {
     let lan = Lan::new(1);
-    let scratch = Scratch::new("hangup");
-    let router = Xvrrp::with_config(&lan.hosts[0], &scratch, &instance(100, 0.1, ""));
-    router.wait_state(&lan.hosts[0], "MASTER", LONG);
-    router.process.signal(Signal::SIGHUP);
-    wait_for("a word about it", LONG, || {
-        router
-            .process
-            .log()
-            .contains("reloading is not yet supported")
-            .then_some(())
+    lan.add_second();
+    let host = &lan.hosts[0];
+    let scratch = Scratch::new("outside");
+    let router = Xvrrp::with_config(host, &scratch, &instance(100, 0.1, ""));
+    let status = router.wait_state(host, "MASTER", LONG);
+    assert_eq!(
+        status["instances"][0]["unfenced"],
+        serde_json::json!(["eth1"])
+    );
+    host.enter(|| {
+        std::fs::write("/proc/sys/net/ipv4/conf/eth1/arp_ignore", "1").expect("a sysctl");
     });
-    router.wait_state(&lan.hosts[0], "MASTER", LONG);
+    let instance = router.instance(host, "VI").expect("a status");
+    assert_eq!(instance["unfenced"], serde_json::json!([]));
 }

@@ -1,12 +1,16 @@
 //! Broken and partial configurations, as an operator meets them.
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
+use nix::sys::{
+    resource::{Usage, UsageWho, getrusage},
+    time::TimeValLike as _,
+};
 use xvrrp_tests::{
     netns::Lan,
     process::Scratch,
     wait_for,
-    xvrrp::{Xvrrp, check, instance},
+    xvrrp::{Xvrrp, binary, check, instance},
 };
 
 const LONG: Duration = Duration::from_secs(15);
@@ -75,12 +79,125 @@ fn check_is_content_with_a_whole_file_and_strict_is_not_with_warnings() {
     let scratch = Scratch::new("strict");
     let whole = instance(100, 1.0, "");
     assert!(check(&scratch, &whole, &[]).status.success());
-    let warned = instance(100, 1.0, " use_vmac\n");
+    let warned = instance(100, 1.0, " use_ipvlan\n");
     assert!(check(&scratch, &warned, &[]).status.success());
+    // Nobody's keyword is as bad as an error, as with keepalived.
+    let unknown = instance(100, 1.0, " frobnicate\n");
+    assert_eq!(check(&scratch, &unknown, &[]).status.code(), Some(4));
+    let none = "vrrp_instance A {\n interface eth0\n}\n";
+    assert_eq!(check(&scratch, none, &[]).status.code(), Some(3));
+    let insecure = instance(100, 1.0, " notify /bin/true\n");
+    assert_eq!(check(&scratch, &insecure, &[]).status.code(), Some(5));
+    let secure = ["global_defs { enable_script_security }\n", &insecure].concat();
+    assert!(check(&scratch, &secure, &[]).status.success());
     assert_eq!(
         check(&scratch, &warned, &["--strict"]).status.code(),
         Some(4)
     );
+}
+
+#[test]
+fn check_tells_programs_and_compares_machines() {
+    let scratch = Scratch::new("check-json");
+    let template = "$P=300\n@low $P=90\n@high $P=110\nvrrp_instance VI {\n interface eth0\n virtual_router_id 5\n \
+                    priority $P\n virtual_ipaddress { 10.0.0.1 }\n}\n";
+    let json = |arguments: &[&str]| -> serde_json::Value {
+        let output = check(&scratch, template, &[&["--json"], arguments].concat());
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    };
+    let broken = json(&["--config-id", "other"]);
+    assert_eq!(broken["exit_code"], 3);
+    let problem = &broken["configurations"][0]["problems"][0];
+    assert_eq!(
+        (&problem["line"], &problem["column"]),
+        (&1.into(), &4.into())
+    );
+    assert_eq!(
+        (&problem["severity"], &problem["text"]),
+        (&"error".into(), &"300".into())
+    );
+    let by = problem["by"][0].as_str().expect("by what");
+    assert!(
+        by.starts_with("$P at ") && by.ends_with("check.conf:7:11"),
+        "{by}"
+    );
+    let mut piped = Command::new(binary());
+    piped
+        .args(["check", "-i", "high", "-"])
+        .stdin(std::fs::File::open(scratch.path("check.conf")).expect("the file"));
+    assert!(
+        piped.output().expect("run xvrrp check").status.success(),
+        "standard input"
+    );
+    let missing = json(&["/nonexistent.conf", "-i", "high"]);
+    assert_eq!(
+        (
+            &missing["exit_code"],
+            missing["unread"].as_array().map(Vec::len)
+        ),
+        (&1.into(), Some(1))
+    );
+    let pair = json(&["-i", "high", "-i", "low"]);
+    assert_eq!(pair["exit_code"], 0);
+    let between = pair["between"][0].as_str().expect("a word on both");
+    assert!(
+        between.contains("@high (110) wins, then") && between.contains("@low (90)"),
+        "{between}"
+    );
+}
+
+#[test]
+fn explain_and_fmt_do_what_they_say() {
+    let scratch = Scratch::new("explain");
+    let messy = "vrrp_instance VI   # the one\n{\ninterface eth0\nvirtual_router_id 5\n  virtual_ipaddress { 10.0.0.1 }\n}";
+    let path = scratch.write("messy.conf", messy);
+    let run = |arguments: &[&str]| {
+        let output = Command::new(binary()).args(arguments).arg(&path).output();
+        let output = output.expect("run xvrrp");
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+        )
+    };
+    let (code, told) = run(&["explain"]);
+    assert_eq!(code, Some(0));
+    assert!(
+        told.starts_with("VI: virtual router 5 on eth0, VRRPv2, IPv4\n"),
+        "{told}"
+    );
+    assert_eq!(run(&["fmt", "--check"]).0, Some(1));
+    let tidy = "vrrp_instance VI  # the one\n{\n    interface eth0\n    virtual_router_id 5\n    virtual_ipaddress {\n        \
+                10.0.0.1\n    }\n}\n";
+    assert_eq!(run(&["fmt"]), (Some(0), tidy.to_owned()));
+    assert_eq!(run(&["fmt", "--write"]).0, Some(0));
+    assert_eq!(std::fs::read_to_string(&path).expect("the file"), tidy);
+    assert_eq!(run(&["fmt", "--check"]).0, Some(0));
+    assert_eq!(run(&["explain"]).1, told, "the layout means nothing");
+}
+
+/// keepalived.conf(5) has an example of this size.
+#[test]
+fn sixty_five_thousand_instances_are_checked_in_two_seconds() {
+    let scratch = Scratch::new("many");
+    let text = "$VI= \\\nvrrp_instance v.${IF}.${NUM}.${ID} { \\\n interface bond${IF}.${NUM} \\\n use_vmac \\\n \
+                virtual_router_id ${ID} \\\n priority 130 \\\n virtual_ipaddress { \\\n 10.${IF}.${NUM}.${ID}/24 \\\n } \\\n \
+                track_interface { \\\n bond${IF} \\\n } \\\n}\n~SEQ(IF,0,7) ~SEQ(NUM,0,31) ~SEQ(ID,1,254) $VI\n";
+    let before = getrusage(UsageWho::RUSAGE_CHILDREN).expect("the time of children");
+    let output = check(&scratch, text, &[]);
+    let after = getrusage(UsageWho::RUSAGE_CHILDREN).expect("the time of children");
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        shown.contains("65024 instances can be served, 0 errors, 0 warnings"),
+        "{shown}"
+    );
+    let time = |usage: &Usage| {
+        let both = usage.user_time() + usage.system_time();
+        both.num_milliseconds()
+    };
+    // Of the CPU: whoever else runs must not decide it.
+    let took = time(&after) - time(&before);
+    println!("65024 instances read and checked in {took} ms of CPU time");
+    assert!(took < 2000, "{took} ms");
 }
 
 #[test]

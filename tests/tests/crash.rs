@@ -2,6 +2,7 @@
 //! them over in place.
 
 use std::{
+    collections::BTreeMap,
     net::Ipv4Addr,
     path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
@@ -122,23 +123,30 @@ fn pinned_programs_stay_and_are_taken_over() {
         let status = router.wait_state(&cable.lan.hosts[0], "MASTER", LONG);
         assert_eq!(status["interfaces"][0]["held_by"], "pinned");
         router.terminate();
-        let mut seen: Vec<(u32, u32)> = Vec::new();
+        let mut seen: Vec<BTreeMap<PathBuf, (u32, u32)>> = Vec::new();
         crash_and_restart(mode, &cable, &[&bpffs.option()], |_| {
-            seen.push(bpffs::ids(&bpffs.pin()));
+            let files = bpffs.files().into_iter();
+            seen.push(files.map(|pin| (pin.clone(), bpffs::ids(&pin))).collect());
         });
-        let [before, dead, after] = seen[..] else {
+        let [before, dead, after] = &seen[..] else {
             panic!("three looks: {seen:?}")
         };
         assert_eq!(
             before, dead,
-            "{mode:?}: link and program outlive the daemon"
+            "{mode:?}: links and programs outlive the daemon"
         );
-        assert_eq!(after.0, before.0, "{mode:?}: the same link");
-        assert_ne!(after.1, before.1, "{mode:?}: with the new program");
-        println!(
-            "{}: link {} stays, program {} -> {}",
-            mode.name, before.0, before.1, after.1
+        assert!(
+            before.keys().eq(after.keys()),
+            "{mode:?}: {before:?} {after:?}"
         );
+        for (before, after) in before.values().zip(after.values()) {
+            assert_eq!(after.0, before.0, "{mode:?}: the same link");
+            assert_ne!(after.1, before.1, "{mode:?}: with the new program");
+            println!(
+                "{}: link {} stays, program {} -> {}",
+                mode.name, before.0, before.1, after.1
+            );
+        }
         // A clean stop leaves nothing, native programs apart, and those only until the cleanup.
         if mode == Mode::NATIVE {
             assert_eq!(bpffs.files().len(), 1, "native stays attached");

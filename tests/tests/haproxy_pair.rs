@@ -63,6 +63,8 @@ const fn case(
     }
 }
 
+/// Where the third router could take over as well it is far behind in Skew_Time: which of the two is
+/// first must not hang on how busy the machine is.
 const CASES: &[Case] = &[
     case(
         "preemptive, weight +20",
@@ -81,10 +83,10 @@ const CASES: &[Case] = &[
         "MASTER",
     ),
     case(
-        "preemptive, weight -30",
-        " weight -30\n",
+        "preemptive, weight -60",
+        " weight -60\n",
         false,
-        [100, 90, 80],
+        [100, 90, 50],
         Outcome::MovesAndReturns,
         "BACKUP",
     ),
@@ -100,7 +102,7 @@ const CASES: &[Case] = &[
         "preemptive, weight 0",
         " weight 0\n",
         false,
-        [100, 90, 80],
+        [100, 90, 20],
         Outcome::MovesAndReturns,
         "FAULT",
     ),
@@ -124,7 +126,7 @@ const CASES: &[Case] = &[
         "nopreempt, no weight (FAULT)",
         "",
         true,
-        [100, 90, 80],
+        [100, 90, 20],
         Outcome::MovesForGood,
         "FAULT",
     ),
@@ -132,7 +134,7 @@ const CASES: &[Case] = &[
         "nopreempt, weight 0",
         " weight 0\n",
         true,
-        [100, 90, 80],
+        [100, 90, 20],
         Outcome::MovesForGood,
         "FAULT",
     ),
@@ -196,6 +198,7 @@ impl Cluster {
         cluster.wait_check(1, true);
         cluster.wait_check(2, true);
         cluster.wait_holder(0);
+        cluster.wait_heard();
         wait_for("the client to be served", LONG, || {
             (cluster.client.answers().len() > 5).then_some(())
         });
@@ -229,6 +232,17 @@ impl Cluster {
             };
             (adverts.iter().filter(of).count() >= STEADY).then_some(())
         });
+    }
+
+    /// Whoever has not heard the master yet counts from its own start.
+    fn wait_heard(&self) {
+        for (host, router) in self.lan.hosts.iter().zip(&self.routers).skip(1) {
+            wait_for("a backup to hear the master", LONG, || {
+                let instance = router.instance(host, "VI")?;
+                let heard = instance["counters"]["adverts_accepted"].as_u64()?;
+                (heard >= 2).then_some(())
+            });
+        }
     }
 
     fn wait_answers(&self) {
@@ -294,10 +308,19 @@ fn the_address_goes_where_the_table_says() {
     }
 }
 
+const DEAD_NODE: Case = case(
+    "a dead node",
+    " weight -60\n",
+    false,
+    [100, 90, 20],
+    Outcome::MovesForGood,
+    "MASTER",
+);
+
 #[test]
 fn a_dead_node_is_replaced_by_the_best_of_the_others() {
     let number = CASES.len();
-    let mut cluster = Cluster::start(&CASES[2], number);
+    let mut cluster = Cluster::start(&DEAD_NODE, number);
     let killed_ns = wall_ns();
     // The whole node goes: its cable and its daemon.
     cluster.lan.cable(0, false);

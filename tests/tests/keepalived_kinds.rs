@@ -1,10 +1,7 @@
 //! Every kind of virtual router that keepalived and xvrrp can run together, each side in both roles:
 //! VRRPv2, a password, IPv6, unicast, sync groups, `preempt_delay`.
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    time::Duration,
-};
+use std::{net::IpAddr, time::Duration};
 
 use xvrrp_tests::{
     LONG,
@@ -36,6 +33,8 @@ struct Kind {
     address: &'static str,
     /// More lines for both; `OWN` and `PEER` are the addresses of the two hosts.
     lines: &'static str,
+    /// More lines for one of them: xvrrp's, keepalived's.
+    only: [&'static str; 2],
 }
 
 const VERSION_2: Kind = Kind {
@@ -44,6 +43,7 @@ const VERSION_2: Kind = Kind {
     interval_cs: 100,
     address: "10.9.0.100/24",
     lines: "",
+    only: ["", ""],
 };
 
 const PASSWORD: Kind = Kind {
@@ -58,6 +58,7 @@ const IPV6: Kind = Kind {
     interval_cs: 10,
     address: "fe80::100/64",
     lines: "",
+    only: ["", ""],
 };
 
 const UNICAST: Kind = Kind {
@@ -66,6 +67,30 @@ const UNICAST: Kind = Kind {
     interval_cs: 10,
     address: "10.9.0.100/24",
     lines: "  unicast_src_ip OWN\n  unicast_peer {\n    PEER\n  }\n",
+    only: ["", ""],
+};
+
+const VMAC: Kind = Kind {
+    name: "vmac",
+    version: 3,
+    interval_cs: 10,
+    address: "10.9.0.100/24",
+    lines: "  use_vmac\n",
+    only: ["", ""],
+};
+
+const VMAC_OF_XVRRP: Kind = Kind {
+    name: "vmac-xvrrp",
+    lines: "",
+    only: ["  use_vmac\n", ""],
+    ..VMAC
+};
+
+const VMAC_OF_KEEPALIVED: Kind = Kind {
+    name: "vmac-keepalived",
+    lines: "",
+    only: ["", "  use_vmac\n"],
+    ..VMAC
 };
 
 impl Kind {
@@ -76,10 +101,11 @@ impl Kind {
             .replace("PEER", &Lan::address(1 - host).to_string());
         format!(
             "vrrp_instance VI {{\n  state BACKUP\n  version {}\n  interface eth0\n  \
-             virtual_router_id 51\n  priority {priority}\n  advert_int {}\n{lines}  \
+             virtual_router_id 51\n  priority {priority}\n  advert_int {}\n{lines}{}  \
              virtual_ipaddress {{\n    {}\n  }}\n}}\n",
             self.version,
             f64::from(self.interval_cs) / 100.0,
+            self.only[usize::from(host)],
             self.address
         )
     }
@@ -175,7 +201,7 @@ impl Pair {
     }
 
     fn holds(&self, host: u8) -> bool {
-        let shown = self.lan.hosts[usize::from(host)].ip("address show dev eth0");
+        let shown = self.lan.hosts[usize::from(host)].ip("address show");
         shown.contains(&format!(" {} ", self.kind.address))
     }
 
@@ -254,6 +280,21 @@ fn ipv6() {
 #[test]
 fn unicast() {
     both_roles(UNICAST);
+}
+
+#[test]
+fn virtual_mac_on_both_sides() {
+    both_roles(VMAC);
+}
+
+#[test]
+fn virtual_mac_on_our_side() {
+    both_roles(VMAC_OF_XVRRP);
+}
+
+#[test]
+fn virtual_mac_on_their_side() {
+    both_roles(VMAC_OF_KEEPALIVED);
 }
 
 #[test]
@@ -338,24 +379,6 @@ fn holders(lan: &Lan) -> [u8; 2] {
     })
 }
 
-/// A second LAN between the two hosts: `br1` with their `eth1`.
-fn second_lan(lan: &Lan) {
-    lan.bridge
-        .ip("link add br1 type bridge forward_delay 0 mcast_snooping 0");
-    lan.bridge.ip("link set br1 up");
-    for (number, host) in lan.hosts.iter().enumerate() {
-        xvrrp_tests::netns::ip(&format!(
-            "link add q{number} netns {} type veth peer name eth1 netns {}",
-            lan.bridge.name(),
-            host.name()
-        ));
-        lan.bridge.ip(&format!("link set q{number} master br1 up"));
-        let address = Ipv4Addr::new(10, 8, 0, u8::try_from(number + 1).expect("two hosts"));
-        host.ip(&format!("address add {address}/24 dev eth1"));
-        host.ip("link set eth1 up");
-    }
-}
-
 fn wait_both(lan: &Lan, host: u8, what: &str) {
     wait_for(what.to_owned(), LONG, || {
         (holders(lan) == [1 << host; 2]).then_some(())
@@ -365,7 +388,7 @@ fn wait_both(lan: &Lan, host: u8, what: &str) {
 #[test]
 fn a_sync_group_moves_as_one() {
     let lan = Lan::new(2);
-    second_lan(&lan);
+    lan.add_second();
     let scratch = Scratch::new("group");
     let xvrrp = Xvrrp::with_config(&lan.hosts[0], &scratch, &group_config(150));
     wait_both(&lan, XVRRP, "xvrrp to have both");

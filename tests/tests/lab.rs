@@ -254,7 +254,11 @@ fn pins_go_with_the_lab() {
     let path = bpffs.path().display().to_string();
     let mut running = Running::start(&["--json", "--case", CASES[0].name, "--bpffs", &path]);
     running.wait_step();
-    assert_eq!(bpffs.files().len(), 6, "three routers, two interfaces each");
+    assert_eq!(
+        bpffs.files().len(),
+        18,
+        "three routers, two interfaces each, three programs on each"
+    );
     running.end(Signal::SIGINT);
     assert!(bpffs.files().is_empty());
     assert_left_nothing(&before);

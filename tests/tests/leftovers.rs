@@ -210,7 +210,7 @@ fn cleanup_does_not_guess() {
             !output.status.success() && words.contains("--force"),
             "{words}"
         );
-        assert_eq!(bpffs.files().len(), 1, "the fence stays");
+        assert_eq!(bpffs.files().len(), 3, "the fence stays, both ways");
     }
     fs::write(&record, whole).expect("mend the record");
     cleanup_says(host, &scratch, &[&option], "10.9.0.100/24 removed");

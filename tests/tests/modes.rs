@@ -129,6 +129,7 @@ fn a_tag_beside_the_frame_counts() {
             routers: 2,
             addresses: 2,
             peers: 0,
+            interfaces: 1,
             request,
             pins: None,
         };
@@ -150,6 +151,8 @@ fn a_tag_beside_the_frame_counts() {
                     family: Family::V4,
                     vrid: VRID,
                     vips: vec![VIP.into()],
+                    elsewhere: Vec::new(),
+                    virtual_mac: None,
                     peers: Vec::new(),
                 };
                 dataplane.route(slot, routed).expect("route");

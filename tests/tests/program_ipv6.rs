@@ -54,7 +54,9 @@ fn adverts_are_judged_as_over_ipv4() {
         ] {
             let mut bench = self::bench(entry);
             assert_eq!(bench.run(&frame).0, Drop, "{description}");
-            assert_eq!(bench.heard(), Heard::default(), "{description}");
+            assert_eq!(bench.moved(), Heard::default(), "{description}");
+            let sender = bench.heard().reject_source;
+            assert_ne!(sender, Source::default(), "{description}: written down");
             assert_eq!(bench.counters().rejects(reason), 1, "{description}");
         }
         let mut ipv4 = Bench::new(entry);

@@ -172,6 +172,31 @@ fn unicast_peers_and_their_limits() {
     }
 }
 
+/// `accept_from`: a forged owner moves nobody.
+#[test]
+fn only_listed_routers_count() {
+    let listed_only = Rules {
+        listed_only: true,
+        ..RULES
+    };
+    let any_ttl = PeerLimits {
+        min_ttl: 0,
+        max_ttl: 255,
+        reserved: [0; 2],
+    };
+    let peers = [(IpAddr::from(PEER), any_ttl)];
+    for entry in Entry::BOTH {
+        let mut bench = bench(entry, &listed_only, &peers);
+        let mut forged = advert(255);
+        forged.source = Ipv4Addr::new(10, 0, 0, 77);
+        assert_eq!(bench.run(&forged.build()).0, Drop);
+        assert_eq!(bench.heard().accepted, 0, "a stranger");
+        assert_eq!(bench.counters().rejects(Reject::Peer), 1);
+        assert_eq!(bench.run(&advert(150).build()).0, Drop);
+        assert_eq!(bench.heard().accepted, 1, "a listed router");
+    }
+}
+
 #[test]
 fn packets_to_an_address_are_taken_by_its_master_alone() {
     let to = |target| packet_v4((PEER_MAC, OUR_MAC), PEER, target);

@@ -85,6 +85,15 @@ fn the_service_manager_is_told_and_the_unit_cleans_up() {
     daemon.signal(Signal::SIGHUP);
     wait_told("RELOADING=1");
     wait_told("READY=1");
+    let reload = words(&values("ExecReload").concat(), &config);
+    let mut reload_command = host.command(&reload[0]);
+    reload_command
+        .args(&reload[1..])
+        .args(["--run-dir", &run_dir]);
+    let reloaded = reload_command.output().expect("run ExecReload");
+    assert!(reloaded.status.success(), "{}", text(&reloaded));
+    wait_told("RELOADING=1");
+    wait_told("READY=1");
     assert!(daemon.runs(), "a reload ends nobody");
 
     let has_address = || host.ip("address show dev eth0").contains("10.9.0.100");
@@ -93,14 +102,24 @@ fn the_service_manager_is_told_and_the_unit_cleans_up() {
     daemon.wait(LONG);
     assert!(has_address(), "a crash leaves it");
     let stop_post = words(&values("ExecStopPost").concat(), &config);
-    let cleaned = host
-        .command(&stop_post[0])
-        .args(&stop_post[1..])
-        .args(["--run-dir", &run_dir])
-        .output()
-        .expect("run ExecStopPost");
-    assert!(cleaned.status.success(), "{}", text(&cleaned));
-    assert!(!has_address(), "{}", text(&cleaned));
+    let stop_post = |result: &str| {
+        let cleaned = host
+            .command(&stop_post[0])
+            .args(&stop_post[1..])
+            .args(["--run-dir", &run_dir])
+            .env("SERVICE_RESULT", result)
+            .output()
+            .expect("run ExecStopPost");
+        assert!(cleaned.status.success(), "{}", text(&cleaned));
+        text(&cleaned)
+    };
+    let said = stop_post("signal");
+    assert!(
+        has_address(),
+        "left to the daemon that is restarted: {said}"
+    );
+    let said = stop_post("success");
+    assert!(!has_address(), "{said}");
 
     daemon = start();
     wait_told("READY=1");
@@ -112,16 +131,14 @@ fn the_service_manager_is_told_and_the_unit_cleans_up() {
 #[test]
 fn the_sample_configuration_and_the_unit_are_valid() {
     let sample = packaging().join("xvrrp.conf");
-    let line = values("ExecReload").swap_remove(0);
-    let mut check = words(&line, &sample);
-    check.push("--strict".to_owned());
-    let output = Command::new(&check[0])
-        .args(&check[1..])
+    let output = Command::new(binary())
+        .args(["check", "--strict"])
+        .arg(&sample)
         .output()
-        .expect("run the check of ExecReload");
+        .expect("run xvrrp check");
     assert!(output.status.success(), "{}", text(&output));
     assert!(
-        text(&output).contains("0 errors, 0 warnings, 0 lints"),
+        text(&output).contains("0 errors, 0 warnings"),
         "{}",
         text(&output)
     );
@@ -142,6 +159,39 @@ fn the_sample_configuration_and_the_unit_are_valid() {
         .filter(|line| line.contains("xvrrp.service"));
     let ours: Vec<&str> = ours.collect();
     assert!(output.status.success() && ours.is_empty(), "{complaints}");
+}
+
+/// systemd's figure for how much a service is exposed, from 0 to 10: as shipped, where scripts can still do
+/// their work, and with the drop-in for routers that run none.
+#[test]
+fn the_unit_is_hardened() {
+    let scratch = Scratch::new("exposure");
+    let installed = unit().replace("/usr/bin/xvrrp", &binary());
+    scratch.write("xvrrp.service", &installed);
+    let shipped = exposure(&scratch);
+    let dropins = scratch.path("xvrrp.service.d");
+    std::fs::create_dir(&dropins).expect("a directory");
+    let strict = packaging().join("strict.conf");
+    std::fs::copy(strict, dropins.join("strict.conf")).expect("the drop-in");
+    let strict = exposure(&scratch);
+    println!("exposure {shipped} as shipped, {strict} with strict.conf");
+    assert!(shipped <= 8.0 && strict <= 4.5, "{shipped} {strict}");
+}
+
+fn exposure(scratch: &Scratch) -> f64 {
+    let output = Command::new("systemd-analyze")
+        .args(["security", "--offline=true", "--no-pager", "xvrrp.service"])
+        .env(
+            "SYSTEMD_UNIT_PATH",
+            format!("{}:", scratch.path("").display()),
+        )
+        .output()
+        .expect("run systemd-analyze; `cargo xtask setup` installs it");
+    let said = text(&output);
+    let line = said.lines().find(|line| line.contains("Overall exposure"));
+    let words = line.unwrap_or_else(|| panic!("{said}")).split(' ');
+    let mut figures = words.filter_map(|word| word.parse().ok());
+    figures.next().unwrap_or_else(|| panic!("{said}"))
 }
 
 fn text(output: &Output) -> String {

@@ -33,9 +33,18 @@ pub const fn fold(sum: u32) -> u16 {
 }
 
 /// The checksum field for data whose folded sum (field taken as zero) is `sum`.
+#[inline(always)]
 #[must_use]
 pub const fn finish(sum: u32) -> u16 {
     !fold(sum)
+}
+
+/// The checksum field after words that summed up to `old` were replaced by ones that sum up to `new`
+/// (RFC 1624, equation 3).
+#[inline(always)]
+#[must_use]
+pub const fn replaced(field: u16, old: u32, new: u32) -> u16 {
+    finish((!field) as u32 + (!fold(old)) as u32 + fold(new) as u32)
 }
 
 /// Sum of the pseudo header of either family: source, destination, protocol 112 and message length

@@ -99,6 +99,40 @@ impl VipKey {
     }
 }
 
+/// Value of `VIPS`: who answers for an address.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct VipTarget {
+    /// Index into `MASTER_SEEN`.
+    pub slot: u32,
+    /// The MAC of the interface, where the address is on another one than the adverts; zero where it
+    /// is on the same, and the slot's MAC is told.
+    pub mac: [u8; 6],
+    /// Zero.
+    pub reserved: [u8; 2],
+}
+
+/// Key of `MACS`: which slot has a virtual MAC.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct MacKey {
+    /// Interface index.
+    pub ifindex: u32,
+    /// VLAN id; 0 = untagged.
+    pub vlan: u16,
+    /// The MAC.
+    pub mac: [u8; 6],
+}
+
+impl MacKey {
+    /// The key of a MAC on a VLAN (0 = untagged) of the interface.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(ifindex: u32, vlan: u16, mac: [u8; 6]) -> Self {
+        Self { ifindex, vlan, mac }
+    }
+}
+
 /// Key of `PEERS`: who may advertise to a slot that checks its unicast peers.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, bytemuck::Pod, bytemuck::Zeroable)]
@@ -158,15 +192,21 @@ pub enum Counter {
     NdSilenced = 23,
     /// Neighbour advertisements by others for our addresses, passed on.
     NdClaim = 24,
-    /// Packets to our addresses that were dropped: not MASTER, lease over, or beaten.
+    /// Packets to our addresses or our virtual MAC that were dropped: not MASTER, lease over, or beaten.
     TrafficSilenced = 25,
     /// Packets to our addresses that were dropped because of Accept_Mode.
     NotAccepted = 26,
+    /// Frames of this machine with one of our addresses as sender that were held back: not MASTER,
+    /// lease over, or beaten.
+    SentSilenced = 27,
+    /// Adverts of ours that came too late to leave: something newer than the decision behind them had
+    /// been heard.
+    AdvertFenced = 28,
 }
 
 impl Counter {
     /// Number of counters, the reject reasons included.
-    pub const COUNT: usize = 27;
+    pub const COUNT: usize = 29;
 
     /// Every counter that is not a reject reason.
     pub const ALL: [Self; Self::COUNT - Reject::COUNT] = [
@@ -182,6 +222,8 @@ impl Counter {
         Self::NdClaim,
         Self::TrafficSilenced,
         Self::NotAccepted,
+        Self::SentSilenced,
+        Self::AdvertFenced,
     ];
 
     /// The name shown in `status` and metrics.
@@ -200,6 +242,8 @@ impl Counter {
             Self::NdClaim => "nd_claims",
             Self::TrafficSilenced => "traffic_silenced",
             Self::NotAccepted => "traffic_not_accepted",
+            Self::SentSilenced => "sent_silenced",
+            Self::AdvertFenced => "adverts_fenced",
         }
     }
 }
@@ -252,7 +296,7 @@ pub struct Doorbell {
 }
 
 const _: () = assert!(Reject::COUNT == Counter::Advert as usize);
-const _: () = assert!(Counter::NotAccepted as usize + 1 == Counter::COUNT);
+const _: () = assert!(Counter::AdvertFenced as usize + 1 == Counter::COUNT);
 
 #[cfg(test)]
 mod tests {

@@ -8,7 +8,9 @@
 //! |---|---|
 //! | [`frame`] | bounds-checked reading of a frame, in the kernel and on the host |
 //! | [`link`] | the Ethernet header and VLAN tags |
-//! | [`receive`] | what happens to a frame: the one handler of XDP, TC and user space |
+//! | [`receive`] | what happens to a frame that arrives: the one handler of XDP, TC and user space |
+//! | [`transmit`] | what happens to a frame that leaves: the virtual MAC, and the fence |
+//! | [`tables`] | the maps and the clock that both are lent |
 //! | [`checksum`] | the Internet checksum |
 //! | [`vrrp`] | the wire format of `VRRPv3` and `VRRPv2` |
 //! | [`validate`] | the ladder every advert climbs, one reject reason per rung |
@@ -32,6 +34,8 @@ pub mod link;
 pub mod nd;
 pub mod receive;
 pub mod slot;
+pub mod tables;
 pub mod timers;
+pub mod transmit;
 pub mod validate;
 pub mod vrrp;

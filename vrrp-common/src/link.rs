@@ -18,6 +18,9 @@ pub const CUSTOMER_TAG: u16 = 0x8100;
 pub const SERVICE_TAG: u16 = 0x88a8;
 /// The VLAN id within a Tag Control Information word.
 const VLAN_ID: u16 = 0x0fff;
+/// Where the source of an Ethernet header is.
+pub(crate) const SOURCE: usize = 6;
+const _: () = assert!(core::mem::offset_of!(EthHdr, src_addr) == SOURCE);
 /// Bytes of a tag.
 const TAG_LEN: usize = 4;
 

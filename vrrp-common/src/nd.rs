@@ -10,6 +10,7 @@ use crate::{
     checksum,
     frame::{Frame, FrameMut, Wire},
     link::Link,
+    slot::mac_number,
     vrrp::Source,
 };
 
@@ -30,6 +31,8 @@ const HOP_LIMIT: u8 = 255;
 const ROUTER: u8 = 0x80;
 const SOLICITED: u8 = 0x40;
 const OVERRIDE: u8 = 0x20;
+/// Option type Source Link-Layer Address.
+const SOURCE_LINK_LAYER: u8 = 1;
 /// Option type Target Link-Layer Address.
 const TARGET_LINK_LAYER: u8 = 2;
 /// ICMPv6 message types 133 to 137 are Neighbour Discovery.
@@ -135,6 +138,72 @@ pub fn is_neighbour_discovery<F: Frame + ?Sized>(frame: &F, link: &Link) -> bool
         .is_some_and(|[kind]| (FIRST_TYPE..=LAST_TYPE).contains(&kind))
 }
 
+/// The address that an advertisement is about; `None` for any other message.
+#[inline(always)]
+pub fn advertised<F: Frame + ?Sized>(frame: &F, link: &Link) -> Option<Source> {
+    let body = frame.load::<Body>(link.payload + Ipv6Hdr::LEN)?;
+    (body.kind == ADVERTISEMENT).then(|| Source::v6(body.target))
+}
+
+/// The most options that are looked at. What the kernel sends has one or two; a router advertisement
+/// has its link-layer address behind prefixes, routes and name servers.
+const MAX_OPTIONS: usize = 16;
+
+/// Puts `new` in the place of `old` in the first link-layer address option of a message of Neighbour
+/// Discovery, and mends the checksum (RFC 1624, equation 3).
+#[inline(always)]
+pub fn rewrite_link_layer<F: FrameMut + ?Sized>(
+    frame: &F,
+    link: &Link,
+    old: [u8; 6],
+    new: [u8; 6],
+) {
+    let at = link.payload + Ipv6Hdr::LEN;
+    let Some([kind, _, sum_high, sum_low]) = frame.load::<[u8; 4]>(at) else {
+        return;
+    };
+    let mut option = at + options_offset(kind);
+    for _ in 0..MAX_OPTIONS {
+        let Some([kind, units]) = frame.load::<[u8; 2]>(option) else {
+            return;
+        };
+        let is_address = kind == SOURCE_LINK_LAYER || kind == TARGET_LINK_LAYER;
+        if is_address
+            && let Some(told) = frame.load::<[u8; 6]>(option + 2)
+            && mac_number(told) == mac_number(old)
+        {
+            let sum = u16::from_be_bytes([sum_high, sum_low]);
+            let sum = checksum::replaced(sum, mac_sum(old), mac_sum(new));
+            frame.store(option + 2, new);
+            frame.store(at + 2, sum.to_be_bytes());
+            return;
+        }
+        if units == 0 {
+            return;
+        }
+        option += usize::from(units) * 8;
+    }
+}
+
+/// Where the options of a message begin (RFC 4861 4.1 to 4.5).
+const fn options_offset(kind: u8) -> usize {
+    match kind {
+        133 => 8,
+        134 => 16,
+        137 => 40,
+        _ => size_of::<Body>(),
+    }
+}
+
+/// Unfolded sum of the three words of a MAC.
+#[inline(always)]
+const fn mac_sum(mac: [u8; 6]) -> u32 {
+    let [a, b, c, d, e, f] = mac;
+    u16::from_be_bytes([a, b]) as u32
+        + u16::from_be_bytes([c, d]) as u32
+        + u16::from_be_bytes([e, f]) as u32
+}
+
 /// Length and checksum. Options come in units of eight bytes.
 #[inline(always)]
 fn sums<F: Frame + ?Sized>(frame: &F, at: usize, ip: &Ipv6Hdr) -> bool {
@@ -197,9 +266,7 @@ fn advertisement(
         + u32::from(u16::from_be_bytes([flags, 0]))
         + target.sum()
         + u32::from(u16::from_be_bytes([TARGET_LINK_LAYER, 1]))
-        + u32::from(u16::from_be_bytes([a, b]))
-        + u32::from(u16::from_be_bytes([c, d]))
-        + u32::from(u16::from_be_bytes([e, f]));
+        + mac_sum(mac);
     AdvertisementPacket {
         ip: Ipv6Hdr {
             vcf: [0x60, 0, 0, 0],

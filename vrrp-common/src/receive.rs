@@ -9,11 +9,12 @@ use network_types::{
 
 use crate::{
     arp::{self, Arp},
-    contract::{Counter, Family, PeerKey, PeerLimits, VipKey, VridKey},
-    frame::FrameMut,
-    link::{self, Link, Tag},
+    contract::{Counter, Family, MacKey, PeerKey, VridKey},
+    frame::{Frame, FrameMut},
+    link,
     nd::{self, Nd},
     slot::{Slot, Transport, mac_number, mac_of},
+    tables::{Arrival, Place, Tables, count, count_reject, find, may_answer, ring},
     validate::{self, Candidate, Located, Reject, Valid},
     vrrp::{self, Source},
 };
@@ -27,47 +28,9 @@ pub enum Verdict {
     Drop,
     /// Rewritten into an answer: send it back where it came from.
     Transmit,
-}
-
-/// Where a frame came in.
-#[derive(Clone, Copy, Debug)]
-pub struct Arrival {
-    /// Interface index.
-    pub ifindex: u32,
-    /// A VLAN tag that is no longer in the frame.
-    pub tag: Option<Tag>,
-}
-
-/// The maps and the clock of the place where a frame is handled.
-pub trait Tables {
-    /// Whether this place can keep a frame from the kernel and send one in its stead. Without that
-    /// questions for our addresses are the kernel's to answer.
-    const FENCES: bool;
-
-    /// The slot that judges adverts of this virtual router.
-    fn vrid(&self, key: VridKey) -> Option<u32>;
-    /// The slot that answers for this address.
-    fn vip(&self, key: VipKey) -> Option<u32>;
-    /// How far adverts of a unicast peer may have come; `None` for a stranger.
-    fn peer(&self, key: PeerKey) -> Option<PeerLimits>;
-    /// A slot.
-    fn slot(&self, index: u32) -> Option<&Slot>;
-    /// Adds one to a counter or a [`Reject`] of the interface.
-    fn count(&self, ifindex: u32, index: usize);
-    /// Rings the doorbell for a slot.
-    fn ring(&self, ifindex: u32, slot: u32);
-    /// `CLOCK_BOOTTIME` in nanoseconds.
-    fn now_ns(&self) -> u64;
-    /// Whether a daemon is alive to act on what is recorded. Adverts are consumed only then, so
-    /// that after a crash another daemon on this machine can hear them.
-    fn is_attended(&self) -> bool;
-}
-
-/// Where a frame was heard.
-#[derive(Clone, Copy)]
-struct Place<'a> {
-    ifindex: u32,
-    link: &'a Link,
+    /// It is for this machine, although it was sent to a virtual MAC: the kernel must take it for its
+    /// own.
+    Accept,
 }
 
 /// Handles one frame.
@@ -89,6 +52,29 @@ pub fn handle<F: FrameMut + ?Sized, T: Tables>(frame: &F, arrival: Arrival, tabl
     } else {
         Verdict::Pass
     }
+}
+
+/// What becomes of a frame that [`handle`] let pass and that was sent to a virtual MAC of ours: while
+/// we may answer it is for this machine, to deliver or to forward (RFC 9568 6.4.3). A backup must not
+/// take it (6.4.2), nor what a switch that has forgotten the MAC floods to every port.
+#[inline(always)]
+pub fn accept<F: Frame + ?Sized, T: Tables>(frame: &F, arrival: Arrival, tables: &T) -> Verdict {
+    let Some(link) = link::read(frame, arrival.tag) else {
+        return Verdict::Pass;
+    };
+    let [first, ..] = link.destination;
+    if first & 1 == 1 {
+        return Verdict::Pass;
+    }
+    let key = MacKey::new(arrival.ifindex, link.vlan, link.destination);
+    let Some(slot) = tables.mac(key).and_then(|index| tables.slot(index)) else {
+        return Verdict::Pass;
+    };
+    if !may_answer(slot, tables) {
+        count(tables, arrival.ifindex, Counter::TrafficSilenced);
+        return Verdict::Drop;
+    }
+    Verdict::Accept
 }
 
 #[inline(always)]
@@ -174,7 +160,15 @@ fn advert<F: FrameMut + ?Sized, T: Tables>(
             }
             tell_group(slot, tables);
         }
-        Err(reason) => count_reject(tables, ifindex, reason),
+        Err(reason) => {
+            count_reject(tables, ifindex, reason);
+            let now_ns = tables.now_ns();
+            if slot.samples_rejects(now_ns)
+                && slot.record_reject(reason, candidate.sender(frame), now_ns)
+            {
+                ring(tables, ifindex, index);
+            }
+        }
     }
     if tables.is_attended() {
         Verdict::Drop
@@ -183,7 +177,7 @@ fn advert<F: FrameMut + ?Sized, T: Tables>(
     }
 }
 
-/// The ladder, and for unicast peers their own limits.
+/// The ladder, and for listed routers (`unicast_peer`, `accept_from`) their own limits.
 #[inline(always)]
 fn judge<F: FrameMut + ?Sized, T: Tables>(
     frame: &F,
@@ -194,7 +188,7 @@ fn judge<F: FrameMut + ?Sized, T: Tables>(
 ) -> Result<Valid, Reject> {
     let rules = slot.rules();
     let valid = validate::validate(frame, candidate, &rules, slot.own_source())?;
-    if let Transport::Unicast { checks_peers: true } = rules.transport {
+    if rules.listed_only || rules.transport == (Transport::Unicast { checks_peers: true }) {
         let key = PeerKey::new(index, valid.advert.source);
         let limits = tables.peer(key).ok_or(Reject::Peer)?;
         if valid.ttl < limits.min_ttl || valid.ttl > limits.max_ttl {
@@ -215,17 +209,6 @@ fn tell_group<T: Tables>(slot: &Slot, tables: &T) {
     }
 }
 
-/// Whether a router may answer for its addresses now: its lease is fresh, and neither it nor a member
-/// of its sync group has been beaten.
-#[inline(always)]
-fn may_answer<T: Tables>(slot: &Slot, tables: &T) -> bool {
-    slot.may_answer(tables.now_ns())
-        && slot
-            .group()
-            .and_then(|group| tables.slot(group))
-            .is_none_or(|group| !group.is_beaten())
-}
-
 /// Packets to our addresses: only while we may answer (RFC 9568 6.4.2), and with Accept_Mode false
 /// none to an address (6.4.3). What is for the MAC of somebody else, such as a guest on top of this
 /// interface, is not ours.
@@ -240,14 +223,14 @@ fn traffic<T: Tables>(
     if !T::FENCES {
         return Verdict::Pass;
     }
-    if let Some((_, slot)) = slot_of(place, family, destination, tables)
-        && is_for(place.link.destination, slot.own_mac())
+    if let Some(vip) = find(place, family, destination, tables)
+        && vip.is_meant(place.link.destination)
     {
-        if !may_answer(slot, tables) {
+        if !may_answer(vip.slot, tables) {
             count(tables, place.ifindex, Counter::TrafficSilenced);
             return Verdict::Drop;
         }
-        if !slot.accepts_packets() && !discovers {
+        if !vip.slot.accepts_packets() && !discovers {
             count(tables, place.ifindex, Counter::NotAccepted);
             return Verdict::Drop;
         }
@@ -279,23 +262,22 @@ fn arp_question<F: FrameMut + ?Sized, T: Tables>(
     tables: &T,
 ) -> Verdict {
     let target = Source::v4(arp.target);
-    let Some((_, slot)) = slot_of(place, Family::V4, target, tables) else {
+    let Some(vip) = find(place, Family::V4, target, tables) else {
         // Whoever asks with one of our addresses as its own sender claims it.
         arp_claim(place, arp, tables);
         return Verdict::Pass;
     };
-    let mac = slot.own_mac();
-    if !T::FENCES || !is_for(arp.destination, mac) {
+    if !T::FENCES || !vip.is_meant(arp.destination) {
         return Verdict::Pass;
     }
-    if !may_answer(slot, tables) {
+    if !may_answer(vip.slot, tables) {
         count(tables, place.ifindex, Counter::ArpSilenced);
         return Verdict::Drop;
     }
-    if !arp::write_answer(frame, place.link, arp, mac_of(mac)) {
+    if !arp::write_answer(frame, place.link, arp, mac_of(vip.mac)) {
         return Verdict::Pass;
     }
-    slot.record_answer();
+    vip.slot.record_answer();
     count(tables, place.ifindex, Counter::ArpAnswered);
     Verdict::Transmit
 }
@@ -320,7 +302,7 @@ fn neighbour<F: FrameMut + ?Sized, T: Tables>(
     nd: &Nd,
     tables: &T,
 ) -> Option<Verdict> {
-    let (_, slot) = slot_of(place, Family::V6, nd.target, tables)?;
+    let vip = find(place, Family::V6, nd.target, tables)?;
     let nd::Kind::Solicitation { valid } = nd.kind else {
         let claim = Claim {
             family: Family::V6,
@@ -331,18 +313,17 @@ fn neighbour<F: FrameMut + ?Sized, T: Tables>(
         record_claim(place, &claim, tables);
         return None;
     };
-    let mac = slot.own_mac();
-    if !T::FENCES || !is_for(nd.destination, mac) {
+    if !T::FENCES || !vip.is_meant(nd.destination) {
         return Some(Verdict::Pass);
     }
-    if !valid || !may_answer(slot, tables) {
+    if !valid || !may_answer(vip.slot, tables) {
         count(tables, place.ifindex, Counter::NdSilenced);
         return Some(Verdict::Drop);
     }
-    if !nd::write_answer(frame, place.link, nd, mac_of(mac)) {
+    if !nd::write_answer(frame, place.link, nd, mac_of(vip.mac)) {
         return Some(Verdict::Drop);
     }
-    slot.record_answer();
+    vip.slot.record_answer();
     count(tables, place.ifindex, Counter::NdAnswered);
     Some(Verdict::Transmit)
 }
@@ -359,51 +340,15 @@ struct Claim {
 /// learn from it. A MASTER hears of it.
 #[inline(always)]
 fn record_claim<T: Tables>(place: Place<'_>, claim: &Claim, tables: &T) {
-    let Some((index, slot)) = slot_of(place, claim.family, claim.address, tables) else {
+    let Some(vip) = find(place, claim.family, claim.address, tables) else {
         return;
     };
     let mac = mac_number(claim.mac);
-    if mac == slot.own_mac() {
+    if mac == vip.mac {
         return;
     }
     count(tables, place.ifindex, claim.counter);
-    if slot.record_claim(mac, tables.now_ns()) {
-        ring(tables, place.ifindex, index);
+    if vip.slot.record_claim(mac, tables.now_ns()) {
+        ring(tables, place.ifindex, vip.index);
     }
-}
-
-#[inline(always)]
-fn slot_of<'t, T: Tables>(
-    place: Place<'_>,
-    family: Family,
-    address: Source,
-    tables: &'t T,
-) -> Option<(u32, &'t Slot)> {
-    let key = VipKey::new(family, place.ifindex, place.link.vlan, address);
-    let index = tables.vip(key)?;
-    Some((index, tables.slot(index)?))
-}
-
-/// Broadcast, multicast or our MAC. A question to somebody else's MAC, seen on a promiscuous
-/// interface, is not ours to answer or to silence.
-#[inline(always)]
-fn is_for(destination: [u8; 6], own: u64) -> bool {
-    let [first, ..] = destination;
-    first & 1 == 1 || mac_number(destination) == own
-}
-
-#[inline(always)]
-fn ring<T: Tables>(tables: &T, ifindex: u32, slot: u32) {
-    count(tables, ifindex, Counter::Ring);
-    tables.ring(ifindex, slot);
-}
-
-#[inline(always)]
-fn count<T: Tables>(tables: &T, ifindex: u32, counter: Counter) {
-    tables.count(ifindex, counter as usize);
-}
-
-#[inline(always)]
-fn count_reject<T: Tables>(tables: &T, ifindex: u32, reason: Reject) {
-    tables.count(ifindex, reason as usize);
 }

@@ -142,11 +142,14 @@ pub struct Advert {
     pub addresses_sum: u16,
     /// The sender.
     pub source: Source,
+    /// Ethernet source of its frame, in the low 48 bits.
+    pub mac: u64,
 }
 
 /// The address an advert was sent from, in a form both families fit; IPv4 fills the first four
 /// bytes. Compared as unsigned integers in network byte order (RFC 9568 6.4.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Source {
     /// The first eight bytes of the address as a big-endian number.
     pub high: u64,

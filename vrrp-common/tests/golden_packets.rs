@@ -163,6 +163,7 @@ fn what_is_sent_is_accepted_and_understood() {
                 form: golden.form,
                 addresses_sum: sum_of(golden.addresses),
                 source: Source::v4(golden.source),
+                mac: 0x0200_0000_0001,
             },
             "{}",
             golden.name

@@ -172,21 +172,70 @@ fn the_first_address_matters_to_the_strict() {
     assert!(judge(&advert(PEER, GROUP, &[VIRTUAL, GLOBAL]), &strict).is_ok());
 }
 
+/// `fe80::/10`, and nothing that has only one of its two bytes.
 #[test]
-fn unicast_comes_to_us_from_anywhere() {
-    let unicast = Rules {
-        transport: Transport::Unicast {
-            checks_peers: false,
-        },
+fn link_local_is_the_whole_prefix_and_nothing_else() {
+    let strict = Rules {
+        strict: true,
         ..RULES
     };
+    let rows: [(&str, bool); 6] = [
+        ("fe80::2", true),
+        ("febf:ffff::2", true),
+        ("fe7f::2", false),
+        ("fec0::2", false),
+        ("fd80::2", false),
+        ("2081::2", false),
+    ];
+    for (text, is_link_local) in rows {
+        let address: Ipv6Addr = text.parse().expect("an address");
+        let verdict = |bytes: &[u8], rules| judge(bytes, rules).map(|_| ());
+        let expected = |reason| if is_link_local { Ok(()) } else { Err(reason) };
+        assert_eq!(
+            verdict(&advert(address, GROUP, &[VIRTUAL]), &RULES),
+            expected(Reject::Sender),
+            "{text} as the sender"
+        );
+        assert_eq!(
+            verdict(&advert(PEER, GROUP, &[address]), &strict),
+            expected(Reject::FirstAddress),
+            "{text} as the first address"
+        );
+    }
+}
+
+const UNICAST: Rules = Rules {
+    transport: Transport::Unicast {
+        checks_peers: false,
+    },
+    ..RULES
+};
+
+#[test]
+fn unicast_comes_from_no_address_that_nobody_has() {
+    let rows = [
+        ("::", Err(Reject::Sender)),
+        ("::1", Err(Reject::Sender)),
+        ("ff02::5", Err(Reject::Sender)),
+        ("2001:db8::1", Ok(())),
+        ("fd00::", Ok(())),
+        ("fe80::2", Ok(())),
+    ];
+    for (text, expected) in rows {
+        let frame = advert(text.parse().expect("an address"), OWN, &[VIRTUAL]);
+        assert_eq!(judge(&frame, &UNICAST).map(|_| ()), expected, "{text}");
+    }
+}
+
+#[test]
+fn unicast_comes_to_us_from_anywhere() {
     let mut frame = advert(GLOBAL, OWN, &[VIRTUAL]);
     frame[21] = 61;
-    let valid = judge(&frame, &unicast).expect("good");
+    let valid = judge(&frame, &UNICAST).expect("good");
     assert_eq!(valid.ttl, 61, "for the peer's own limits");
     assert_eq!(judge(&frame, &RULES), Err(Reject::Destination));
     let multicast = advert(PEER, GROUP, &[VIRTUAL]);
-    assert_eq!(judge(&multicast, &unicast), Err(Reject::Destination));
+    assert_eq!(judge(&multicast, &UNICAST), Err(Reject::Destination));
 }
 
 /// A frame that can be rewritten and resized.

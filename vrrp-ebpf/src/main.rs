@@ -17,9 +17,17 @@ use aya_ebpf::{
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
-use vrrp_common::receive::{self, Arrival, Verdict};
+use vrrp_common::{
+    receive::{self, Verdict},
+    tables::Arrival,
+    transmit,
+};
 
-use crate::{maps::Maps, skb::SkbFrame, xdp::XdpFrame};
+use crate::{
+    maps::Maps,
+    skb::{SkbFrame, SkbHeaders},
+    xdp::XdpFrame,
+};
 
 /// Entry point for native and generic XDP.
 #[xdp(frags)]
@@ -30,7 +38,7 @@ fn xvrrp_xdp(ctx: XdpContext) -> u32 {
         tag: None,
     };
     match receive::handle(&frame, arrival, &Maps) {
-        Verdict::Pass => xdp_action::XDP_PASS,
+        Verdict::Pass | Verdict::Accept => xdp_action::XDP_PASS,
         Verdict::Drop => xdp_action::XDP_DROP,
         Verdict::Transmit => xdp_action::XDP_TX,
     }
@@ -45,11 +53,46 @@ fn xvrrp_tc(ctx: TcContext) -> i32 {
         tag: frame.tag(),
     };
     match receive::handle(&frame, arrival, &Maps) {
-        Verdict::Pass => TC_ACT_UNSPEC,
+        Verdict::Pass | Verdict::Accept => TC_ACT_UNSPEC,
         Verdict::Drop => TC_ACT_SHOT,
         // Back out of the interface it came in by; the verdict is the helper's.
         // SAFETY: the helper takes plain numbers.
         Verdict::Transmit => unsafe { bpf_redirect(arrival.ifindex, 0) as i32 },
+    }
+}
+
+/// Entry point for TC ingress beside either of those: frames for a virtual MAC. XDP cannot make the
+/// kernel take a frame for its own, and one program with both tasks would need more than the 512 bytes
+/// of stack that there are.
+#[classifier]
+fn xvrrp_accept(ctx: TcContext) -> i32 {
+    let frame = SkbFrame::new(&ctx);
+    let arrival = Arrival {
+        ifindex: frame.ifindex(),
+        tag: frame.tag(),
+    };
+    match receive::accept(&SkbHeaders(&frame), arrival, &Maps) {
+        Verdict::Drop => TC_ACT_SHOT,
+        Verdict::Accept => {
+            frame.mark_as_ours();
+            TC_ACT_UNSPEC
+        }
+        Verdict::Pass | Verdict::Transmit => TC_ACT_UNSPEC,
+    }
+}
+
+/// Entry point for TC egress.
+#[classifier]
+fn xvrrp_egress(ctx: TcContext) -> i32 {
+    let frame = SkbFrame::new(&ctx);
+    let way = Arrival {
+        ifindex: frame.ifindex(),
+        tag: frame.tag(),
+    };
+    if transmit::handle(&frame, way, &Maps) {
+        TC_ACT_UNSPEC
+    } else {
+        TC_ACT_SHOT
     }
 }
 

@@ -12,10 +12,10 @@ use vrrp_common::{
     checksum,
     contract::{
         Counter, DEFAULT_INTERFACES, DEFAULT_PEERS, DEFAULT_SLOTS, DEFAULT_VIPS, Doorbell,
-        InterfaceCounters, PeerKey, PeerLimits, RING_BYTES, VipKey, VridKey,
+        InterfaceCounters, MacKey, PeerKey, PeerLimits, RING_BYTES, VipKey, VipTarget, VridKey,
     },
-    receive::Tables,
     slot::Slot,
+    tables::Tables,
 };
 
 /// Per-VRID slots. User space maps them into its memory.
@@ -26,9 +26,13 @@ pub static MASTER_SEEN: Array<Slot, DEFAULT_SLOTS, { BPF_F_MMAPABLE as usize }> 
 #[btf_map]
 pub static VRIDS: HashMap<VridKey, u32, DEFAULT_SLOTS> = HashMap::new();
 
-/// Which virtual address is ours, and in which slot.
+/// Which virtual address is ours, in which slot, and at which MAC.
 #[btf_map]
-pub static VIPS: HashMap<VipKey, u32, DEFAULT_VIPS> = HashMap::new();
+pub static VIPS: HashMap<VipKey, VipTarget, DEFAULT_VIPS> = HashMap::new();
+
+/// Which virtual MAC is ours, and in which slot.
+#[btf_map]
+pub static MACS: HashMap<MacKey, u32, DEFAULT_SLOTS> = HashMap::new();
 
 /// Who may advertise to a slot that checks its unicast peers.
 #[btf_map]
@@ -75,9 +79,15 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn vip(&self, key: VipKey) -> Option<u32> {
-        // SAFETY: as above.
+    fn vip(&self, key: VipKey) -> Option<VipTarget> {
+        // SAFETY: user space replaces the value as a whole.
         unsafe { VIPS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn mac(&self, key: MacKey) -> Option<u32> {
+        // SAFETY: as above.
+        unsafe { MACS.get(key) }.copied()
     }
 
     #[inline(always)]

@@ -6,7 +6,8 @@ use core::ffi::c_void;
 use aya_ebpf::{
     bindings::__sk_buff,
     helpers::generated::{
-        bpf_skb_change_tail, bpf_skb_load_bytes, bpf_skb_store_bytes,
+        bpf_skb_change_tail, bpf_skb_change_type, bpf_skb_load_bytes,
+        bpf_skb_load_bytes_relative, bpf_skb_store_bytes,
     },
     programs::TcContext,
 };
@@ -49,9 +50,50 @@ impl<'a> SkbFrame<'a> {
         })
     }
 
+    /// Makes the kernel take the frame for one that was sent to this machine.
+    #[inline(always)]
+    pub fn mark_as_ours(&self) {
+        /// `PACKET_HOST` of `linux/if_packet.h`.
+        const HOST: u32 = 0;
+        // SAFETY: the helper takes plain numbers. It refuses only types that cannot be set.
+        unsafe { bpf_skb_change_type(self.skb(), HOST) };
+    }
+
     #[inline(always)]
     fn skb(&self) -> *mut __sk_buff {
         self.ctx.skb.skb
+    }
+}
+
+/// The headers of a frame that has been through generic XDP: the kernel may have copied it, and then
+/// gives a TC program the frame without its link layer. Relative to that everything is found.
+pub struct SkbHeaders<'a>(pub &'a SkbFrame<'a>);
+
+impl Frame for SkbHeaders<'_> {
+    #[inline(always)]
+    fn load<T: Wire>(&self, offset: usize) -> Option<T> {
+        /// `BPF_HDR_START_MAC`.
+        const LINK_LAYER: u32 = 0;
+        const { assert!(size_of::<T>() <= maps::HEADER_LEN) };
+        let place = maps::HEADER.get_ptr_mut(0)?.cast::<c_void>();
+        let (skb, length) = (self.0.skb().cast(), size_of::<T>() as u32);
+        // SAFETY: the place is long enough, the helper writes all of the value or says that it could
+        // not, and `Wire` allows every bit pattern.
+        unsafe {
+            (bpf_skb_load_bytes_relative(skb, offset as u32, place, length, LINK_LAYER) == 0)
+                .then(|| place.cast::<T>().read_unaligned())
+        }
+    }
+
+    #[inline(always)]
+    fn length(&self) -> usize {
+        self.0.length()
+    }
+
+    /// Nothing behind the headers is looked at.
+    #[inline(always)]
+    fn sum(&self, _offset: usize, _len: usize) -> Option<u16> {
+        None
     }
 }
 

@@ -7,7 +7,13 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    match cli::run(cli::Cli::parse()) {
+    let words: Vec<_> = std::env::args_os().collect();
+    let done = if cli::keepalived::is_meant(words.first().map(|name| &**name)) {
+        cli::keepalived::run(words)
+    } else {
+        cli::run(cli::Cli::parse())
+    };
+    match done {
         Ok(code) => code,
         Err(error) => {
             eprintln!("xvrrp: {error:#}");

@@ -20,8 +20,9 @@ use socket2::{Domain, Socket, Type};
 
 use crate::{
     dataplane::{self, NativePrograms},
+    handover::Handover,
     net::{Interface, InterfaceTable, Refusal, request},
-    run_dir::Claim,
+    run_dir::{self, Claim},
 };
 
 /// An address that the daemon may have put on an interface.
@@ -167,6 +168,16 @@ impl Placed {
     }
 }
 
+/// The addresses that the daemon before may have left, by interface index.
+#[must_use]
+pub fn placed_before(claim: &Claim) -> BTreeSet<(u32, IpAddr)> {
+    // What cannot be read is told when it is to be taken off.
+    let record = Record::load(claim.directory()).ok().flatten();
+    let record = record.unwrap_or_default();
+    let placed = record.addresses.iter();
+    placed.map(|it| (it.ifindex, it.address)).collect()
+}
+
 /// A daemon must not start over programs that guard addresses nobody has a record of: it would put
 /// its own in their place, and the kernel would answer for what is left.
 ///
@@ -233,6 +244,13 @@ fn remove(interface: &Interface, address: IpAddr, prefix: u8) -> Result<(), Refu
     }
 }
 
+/// Whether programs of a daemon before are attached in this network namespace: then addresses that it has
+/// left answer nobody once its lease is over.
+#[must_use]
+pub fn are_fenced(bpffs: &Path, namespace: &str, table: &InterfaceTable) -> bool {
+    dataplane::Remains::find(bpffs, namespace, table).is_ok_and(|remains| remains.show_a_crash())
+}
+
 /// How `xvrrp cleanup` is to go about it.
 #[derive(Clone, Copy, Debug)]
 pub struct CleanUp<'a> {
@@ -291,6 +309,8 @@ pub fn clean_up(
         bail!("{}", failed.join("; "));
     }
     Record::clear(directory);
+    Handover::clear(directory);
+    run_dir::forget_stop(directory);
     Ok(done)
 }
 

@@ -23,6 +23,8 @@ use nix::{
 };
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use crate::clock;
+
 /// The default of `--run-dir`.
 pub const DEFAULT: &str = "/run/xvrrp";
 
@@ -41,6 +43,61 @@ pub fn of_this_namespace(root: &Path) -> Result<PathBuf> {
 #[must_use]
 pub fn socket(directory: &Path) -> PathBuf {
     directory.join("control.sock")
+}
+
+/// How long a restart may take before whatever the daemon has left counts as left behind.
+const RESTART: Duration = Duration::from_secs(20);
+
+fn restart_note(directory: &Path) -> PathBuf {
+    directory.join("restarting")
+}
+
+/// Notes that the next daemon takes our place at once: nothing is to be cleaned up.
+///
+/// # Errors
+///
+/// What the file system says.
+pub fn note_restart(directory: &Path) -> io::Result<()> {
+    fs::write(restart_note(directory), clock::now_ns().to_string())
+}
+
+/// The next daemon is there, or is not to come.
+pub fn forget_restart(directory: &Path) {
+    // Most daemons are nobody's successor.
+    let _ = fs::remove_file(restart_note(directory));
+    let _ = fs::remove_file(stop_note(directory));
+}
+
+fn stop_note(directory: &Path) -> PathBuf {
+    directory.join("stopping")
+}
+
+/// Notes that the daemon ends for good, however that goes.
+pub fn note_stop(directory: &Path) {
+    // Where it cannot be noted a stop that fails looks like a crash, and is cleaned up by hand.
+    let _ = fs::write(stop_note(directory), "");
+}
+
+/// The daemon has ended in order.
+pub fn forget_stop(directory: &Path) {
+    let _ = fs::remove_file(stop_note(directory));
+}
+
+/// Whether the daemon that has ended was to end for good.
+#[must_use]
+pub fn is_stopping(directory: &Path) -> bool {
+    stop_note(directory).exists()
+}
+
+/// Whether a daemon has ended a moment ago for another one to take its place.
+#[must_use]
+pub fn is_restarting(directory: &Path) -> bool {
+    let noted = fs::read_to_string(restart_note(directory)).ok();
+    let noted = noted.and_then(|text| text.trim().parse().ok());
+    noted.is_some_and(|at_ns| {
+        let age = clock::now_ns().checked_sub(at_ns).map(Duration::from_nanos);
+        age.is_some_and(|age| age < RESTART)
+    })
 }
 
 /// A daemon's hold on its directory; given up, and the directory removed, when dropped.

@@ -26,6 +26,11 @@ pub(crate) struct Arguments {
 pub(crate) fn lab(arguments: &Arguments) -> Result<ExitCode> {
     setup::for_building()?;
     setup::for_lab()?;
+    play("lab", &arguments.options)
+}
+
+/// Builds a program of the tests, and runs it as root in our place.
+pub(crate) fn play(name: &str, options: &[String]) -> Result<ExitCode> {
     let binary = build::release()?;
     // Not with the release profile: a failing step must unwind, so that everything is put away.
     check(cargo().args([
@@ -35,19 +40,19 @@ pub(crate) fn lab(arguments: &Arguments) -> Result<ExitCode> {
         "--package",
         "xvrrp-tests",
         "--bin",
-        "lab",
+        name,
     ]))?;
-    let lab = build::target_directory().join("debug/lab");
+    let program = build::target_directory().join("debug").join(name);
     if !command::is_root() {
-        println!("the lab makes network namespaces; running it with sudo");
+        println!("the {name} makes network namespaces; running it with sudo");
     }
     let assignment = format!("{}={}", build::BINARY_VARIABLE, binary.display());
-    // In our place: Ctrl-C is then the lab's alone.
+    // In our place: Ctrl-C is then its alone.
     let error = command::as_root("env")
         .arg(assignment)
-        .arg(&lab)
-        .args(&arguments.options)
+        .arg(&program)
+        .args(options)
         .exec();
     // `exec` only comes back when it failed.
-    Err(error).with_context(|| format!("run {}", lab.display()))
+    Err(error).with_context(|| format!("run {}", program.display()))
 }

@@ -3,9 +3,11 @@
 mod bpf_toolchain;
 mod build;
 mod command;
+mod fuzz;
 mod lab;
 mod run;
 mod setup;
+mod soak;
 mod test;
 
 use std::process::ExitCode;
@@ -32,6 +34,10 @@ enum Subcommands {
     /// Plays failovers in network namespaces: routers, HAProxy, clients, a timeline
     #[command(disable_help_flag = true)]
     Lab(lab::Arguments),
+    /// Plays one fault after another in network namespaces, judged by one oracle
+    Soak(soak::Arguments),
+    /// Feeds made-up frames, configurations and requests to the code, guided by what it does with them
+    Fuzz(fuzz::Arguments),
     /// Checks the style and runs every test
     Test(test::Arguments),
 }
@@ -58,6 +64,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         }
         Subcommands::Run(arguments) => run::run(&arguments),
         Subcommands::Lab(arguments) => lab::lab(&arguments),
+        Subcommands::Soak(arguments) => soak::soak(&arguments),
+        Subcommands::Fuzz(arguments) => fuzz::fuzz(&arguments),
         Subcommands::Test(arguments) => test::test(&arguments),
     }
 }

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{
     bpf_toolchain::{self, BPF_LINKER_VERSION, OBJECT_VARIABLE, RECIPES, RUST_VERSION},
+    build,
     command::{as_root, cargo, check, exists},
 };
 
@@ -29,6 +30,7 @@ const TEST_PROGRAMS: &[(&str, &str)] = &[
     ("unshare", "util-linux"),
     ("keepalived", "keepalived"),
     ("systemd-analyze", "systemd"),
+    ("nft", "nftables"),
 ];
 
 pub(crate) fn everything() -> Result<()> {
@@ -62,6 +64,62 @@ pub(crate) fn for_lab() -> Result<()> {
 
 pub(crate) fn for_testing() -> Result<()> {
     install(&[LAB_PROGRAMS, TEST_PROGRAMS].concat())
+}
+
+/// What Debian's keepalived package says about its configuration: samples and the manual. An installed
+/// package may lack them.
+pub(crate) fn keepalived_documents() -> Result<PathBuf> {
+    let documents = build::target_directory().join("keepalived-documents");
+    if documents.join("usr/share/man/man5").exists() {
+        return Ok(documents);
+    }
+    let draft = documents.with_extension("draft");
+    // What an attempt before has left.
+    let _ = fs::remove_dir_all(&draft);
+    fs::create_dir_all(&draft).context("make a directory for keepalived's documents")?;
+    println!("setup: apt-get download keepalived (its samples and its manual)");
+    let download = || {
+        let mut command = Command::new("apt-get");
+        check(
+            command
+                .current_dir(&draft)
+                .args(["download", "--quiet", "keepalived"]),
+        )
+    };
+    if download().is_err() {
+        check(as_root("apt-get").args(["update", "--quiet"]))?;
+        download()?;
+    }
+    let packages: Vec<PathBuf> = fs::read_dir(&draft)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))
+        .collect();
+    let package = packages.first().context("apt-get has downloaded nothing")?;
+    check(Command::new("dpkg-deb").arg("-x").arg(package).arg(&draft))?;
+    fs::rename(&draft, &documents).context("keep keepalived's documents")?;
+    Ok(documents)
+}
+
+pub(crate) fn for_fuzzing() -> Result<()> {
+    install(&[("g++", "g++")])?;
+    let nightly = Command::new("rustup")
+        .args(["run", "nightly", "rustc", "--version"])
+        .output();
+    if !nightly.is_ok_and(|output| output.status.success()) {
+        println!("setup: rustup toolchain install nightly --profile minimal");
+        check(Command::new("rustup").args([
+            "toolchain",
+            "install",
+            "nightly",
+            "--profile",
+            "minimal",
+        ]))?;
+    }
+    if !exists("cargo-fuzz") {
+        println!("setup: cargo install cargo-fuzz --locked");
+        check(cargo().args(["install", "cargo-fuzz", "--locked"]))?;
+    }
+    Ok(())
 }
 
 /// Installs the packages of the programs that are missing.

@@ -19,6 +19,9 @@ pub(crate) struct Arguments {
     /// Leaves out rustfmt and clippy
     #[arg(long)]
     no_lint: bool,
+    /// Repeats every fault as often as it takes to believe it; takes an hour more
+    #[arg(long)]
+    full: bool,
 }
 
 pub(crate) fn test(arguments: &Arguments) -> Result<ExitCode> {
@@ -51,6 +54,10 @@ pub(crate) fn test(arguments: &Arguments) -> Result<ExitCode> {
     // Each test measures time: side by side they would measure each other.
     black_box.args(["--no-fail-fast", "--", "--test-threads=1", "--nocapture"]);
     black_box.env(build::BINARY_VARIABLE, binary);
+    black_box.env("XVRRP_KEEPALIVED_DOCUMENTS", setup::keepalived_documents()?);
+    if arguments.full {
+        black_box.env("XVRRP_FULL", "1");
+    }
     if !is_root() {
         println!("the tests make network namespaces; running them with sudo");
         let target = format!(

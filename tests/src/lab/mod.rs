@@ -4,7 +4,6 @@
 
 mod cases;
 mod interrupt;
-mod ping;
 mod stale;
 mod story;
 mod timeline;

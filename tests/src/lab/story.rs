@@ -2,12 +2,11 @@
 
 use super::{
     Case, Stop, Timeline,
-    ping::Pinger,
     timeline::Entry,
     topology::{BACKEND_NAMES, GATEWAY, Lab, ROUTERS, SERVICE, WAY_BACK},
     web::is_used,
 };
-use crate::{ms, wall_ns};
+use crate::{ms, ping::Pinger, wall_ns};
 
 /// How many answered requests in a row end a step.
 const ANSWERS: usize = 8;

@@ -22,7 +22,6 @@ use nix::sys::signal::Signal;
 
 use super::{
     Case, Interrupt, Plan, Stop,
-    ping::Pinger,
     stale::{PREFIX, SCRATCH},
     web::{Backend, haproxy_config},
 };
@@ -33,6 +32,7 @@ use crate::{
     frames::Said,
     haproxy::{Haproxy, PORT, check_script},
     netns::{Namespace, ip},
+    ping::Pinger,
     process::Scratch,
     xvrrp::{Xvrrp, binary},
 };
@@ -43,6 +43,8 @@ pub(super) const SERVICE: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 100);
 pub(super) const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 254);
 /// The way back from the far network.
 pub(super) const WAY_BACK: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 254);
+/// Between two pings of the host.
+const PING_PERIOD: Duration = Duration::from_millis(10);
 const FAR: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 10);
 const BACKENDS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 77, 0, 21), Ipv4Addr::new(10, 77, 0, 22)];
 /// Their names.
@@ -130,7 +132,7 @@ impl<'a> Lab<'a> {
         }
         let lab = Self {
             client: Client::start(&hosts[0], SERVICE, PORT, ASK_EVERY),
-            pinger: Pinger::start(&hosts[1], FAR),
+            pinger: Pinger::start(&hosts[1], FAR.into(), PING_PERIOD),
             captures,
             backends,
             routers,

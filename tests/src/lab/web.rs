@@ -10,8 +10,10 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
+
+use socket2::{SockFilter, SockRef};
 
 use crate::{haproxy::PORT, netns::Namespace};
 
@@ -41,11 +43,7 @@ impl Backend {
                     Err(_) => {}
                 }
             }
-            // What the kernel has accepted for it already would be reset, and HAProxy does not ask
-            // another server after a reset: a server that ends answers it, as real ones do.
-            while let Ok((stream, _)) = listener.accept() {
-                answer(stream, name);
-            }
+            end(&listener, name);
         });
         Self {
             stop,
@@ -63,15 +61,48 @@ impl Drop for Backend {
     }
 }
 
+/// Ends as real servers do: what the kernel has accepted for it already is answered, for it would be
+/// reset, and HAProxy does not ask another server after a reset. Nobody new is let in meanwhile; a
+/// handshake that has begun ends within the grace.
+fn end(listener: &TcpListener, name: &str) {
+    SockRef::from(listener)
+        .attach_filter(&no_newcomers())
+        .expect("keep newcomers out");
+    let grace = Instant::now() + Duration::from_millis(20);
+    while Instant::now() < grace {
+        match listener.accept() {
+            Ok((stream, _)) => answer(stream, name),
+            Err(_) => thread::park_timeout(Duration::from_millis(1)),
+        }
+    }
+}
+
+/// A socket filter that drops segments with SYN and without ACK, and lets everything else in. It sees
+/// the TCP header first.
+fn no_newcomers() -> [SockFilter; 5] {
+    const FLAGS: u32 = 13;
+    const SYN: u32 = 0x02;
+    const SYN_AND_ACK: u32 = 0x12;
+    // In the words of `tcpdump -d`: ldb, and, jeq, ret, ret.
+    [
+        SockFilter::new(0x30, 0, 0, FLAGS),
+        SockFilter::new(0x54, 0, 0, SYN_AND_ACK),
+        SockFilter::new(0x15, 0, 1, SYN),
+        SockFilter::new(0x06, 0, 0, 0),
+        SockFilter::new(0x06, 0, 0, u32::MAX),
+    ]
+}
+
 fn answer(mut stream: TcpStream, name: &str) {
     let _ = stream.set_nonblocking(false);
     let _ = stream.set_read_timeout(Some(Duration::from_millis(500)));
     let _ = stream.read(&mut [0; 2048]);
-    let _ = write!(
-        stream,
+    // In one piece: a client never sees half of it.
+    let response = format!(
         "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{name}",
         name.len()
     );
+    let _ = stream.write_all(response.as_bytes());
 }
 
 /// HAProxy as people configure it: bound to the virtual address itself, two backends, checks.

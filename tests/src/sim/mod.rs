@@ -1,8 +1,10 @@
 //! Whole clusters of the pure machine in virtual time: the real `Election`, the real `Slot` as the
-//! kernel program would write it, and a network that delays, loses and parts.
+//! kernel program would write it, sync groups, and a network that delays, loses and parts.
 
+mod machine;
 mod oracle;
 mod random;
+mod spec;
 
 use std::{
     cmp::Reverse,
@@ -10,85 +12,46 @@ use std::{
 };
 
 use vrrp_common::{
-    election::{Action, Actions, Election, Event, Settings, State},
-    slot::{Facts, Slot},
+    election::{Action, Actions, Event, State, group::Order},
+    slot::Facts,
     timers,
-    vrrp::{Advert, ChecksumForm, Source, Version},
+    vrrp::{Advert, PRIORITY_OWNER},
 };
 
+use machine::{Held, Machine};
 use oracle::Oracle;
 pub use random::Random;
+pub use spec::{Fault, NodeSpec, Weather};
 
-/// How a router of the cluster is set up.
-#[derive(Clone, Copy, Debug)]
-pub struct NodeSpec {
-    /// Priority.
-    pub priority: u8,
-    /// Last byte of its address.
-    pub address: u8,
-    /// Advertisement_Interval in centiseconds.
-    pub interval_cs: u16,
-    /// Preempt_Mode.
-    pub preempt: bool,
-}
-
-/// What the network does to a frame.
-#[derive(Clone, Copy, Debug)]
-pub struct Weather {
-    /// Shortest and longest flight of a frame, in nanoseconds.
-    pub flight_ns: (u64, u64),
-    /// Frames lost, of 1000.
-    pub loss: u64,
-}
-
-/// What can happen to a router.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// The process does not run; the kernel goes on stamping and answering.
-    Stop,
-    /// The whole machine stands still: nothing is received, stamped or answered.
-    Stun,
-    /// Its cable is out; nobody tells it.
-    Cut,
+/// A virtual router: which machine it is on, and which of that one's it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct At {
+    node: usize,
+    router: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Happening {
-    Deliver {
-        to: usize,
-        from: usize,
-        priority: u8,
-    },
-    Wake {
-        node: usize,
-        generation: u64,
-    },
-    Settle {
-        node: usize,
-        epoch: u64,
-    },
-    End {
-        node: usize,
-    },
-}
-
-struct Node {
-    spec: NodeSpec,
-    election: Election,
-    slot: Slot,
-    fault: Option<Fault>,
-    generation: u64,
+    Deliver { to: At, frame: usize },
+    Wake { at: At, generation: u64 },
+    Settle { at: At, epoch: u64 },
+    End { node: usize },
 }
 
 /// A cluster in virtual time.
 pub struct Cluster {
     now: u64,
-    nodes: Vec<Node>,
+    nodes: Vec<Machine>,
+    /// How many virtual routers each machine has.
+    routers: usize,
     queue: BinaryHeap<Reverse<(u64, u64, Happening)>>,
+    /// Adverts in flight or delivered.
+    frames: Vec<Advert>,
     sequence: u64,
     random: Random,
     weather: Weather,
-    oracle: Oracle,
+    /// One for each virtual router.
+    oracles: Vec<Oracle>,
     steps: u64,
     traces: bool,
 }
@@ -97,15 +60,18 @@ pub struct Cluster {
 const BEGIN: u64 = 1000 * timers::NS_PER_S;
 
 impl Cluster {
-    /// Starts a cluster; every router starts within its first two seconds.
-    pub fn start(specs: &[NodeSpec], weather: Weather, mut random: Random) -> Self {
-        let nodes = specs.iter().map(|spec| Node::new(*spec)).collect();
+    /// Starts a cluster with so many virtual routers on each machine, which form a sync group if they
+    /// are more than one; every machine starts within its first two seconds.
+    pub fn start(specs: &[NodeSpec], routers: usize, weather: Weather, mut random: Random) -> Self {
+        let nodes = specs.iter().map(|spec| Machine::new(*spec, routers));
         let mut cluster = Self {
             now: BEGIN,
-            nodes,
+            nodes: nodes.collect(),
+            routers,
             queue: BinaryHeap::new(),
+            frames: Vec::new(),
             sequence: 0,
-            oracle: Oracle::default(),
+            oracles: (0..routers).map(|_| Oracle::default()).collect(),
             weather,
             random: random.fork(),
             steps: 0,
@@ -113,7 +79,6 @@ impl Cluster {
         };
         for node in 0..specs.len() {
             let at = BEGIN + random.below(2 * timers::NS_PER_S);
-            cluster.nodes[node].fault = Some(Fault::Cut);
             cluster.at(at, Happening::End { node });
         }
         cluster
@@ -127,17 +92,41 @@ impl Cluster {
         if self.traces {
             eprintln!("{} router {node}: {fault:?} for {for_ns}", self.now);
         }
+        match fault {
+            Fault::Restart => self.on_all(node, |_| Event::Shutdown),
+            Fault::Check | Fault::Unplug => {
+                self.act(At { node, router: 0 }, Event::FaultRaised);
+                self.settle_group(node);
+            }
+            Fault::HandOver => {
+                self.on_all(node, |_| Event::Vouch);
+                self.nodes[node].leave();
+            }
+            Fault::Stop
+            | Fault::Stun
+            | Fault::Cut
+            | Fault::MidSend
+            | Fault::Crash
+            | Fault::Deaf
+            | Fault::Mute => {}
+        }
         self.nodes[node].fault = Some(fault);
         self.at(self.now + for_ns, Happening::End { node });
     }
 
-    /// Changes a router's effective priority, as a check does.
+    /// Changes a router's effective priority, as a check does; an owner's never changes.
     pub fn set_priority(&mut self, node: usize, priority: u8) {
-        self.nodes[node].spec.priority = priority;
-        if self.runs(node) {
-            self.catch_up(node);
-            self.look(node);
+        if self.nodes[node].spec.priority == PRIORITY_OWNER {
+            return;
         }
+        self.nodes[node].spec.priority = priority;
+        self.catch_up_if_running(node);
+    }
+
+    /// Changes a router's Advertisement_Interval, as a reload does.
+    pub fn set_interval(&mut self, node: usize, interval_ns: u64) {
+        self.nodes[node].spec.settings.interval_ns = interval_ns;
+        self.catch_up_if_running(node);
     }
 
     /// Ends every fault and every loss.
@@ -164,47 +153,58 @@ impl Cluster {
         self.now = end;
     }
 
-    /// The routers that are MASTER.
-    pub fn masters(&self) -> Vec<usize> {
-        let is_master = |node: &usize| self.nodes[*node].election.state() == State::Master;
+    /// The machines that are MASTER of a virtual router.
+    pub fn masters(&self, router: usize) -> Vec<usize> {
+        let state = |node: &usize| self.nodes[*node].routers[router].election.state();
+        let is_master = |node: &usize| state(node) == State::Master;
         (0..self.nodes.len()).filter(is_master).collect()
     }
 
-    /// The routers whose kernel answers for the address now.
-    pub fn answering(&self) -> Vec<usize> {
-        let answers = |node: &usize| {
-            let Node { fault, slot, .. } = &self.nodes[*node];
-            !matches!(fault, Some(Fault::Stun | Fault::Cut)) && slot.may_answer(self.now)
-        };
+    /// The machines whose kernel answers for the address of a virtual router now.
+    pub fn answering(&self, router: usize) -> Vec<usize> {
+        let answers = |node: &usize| self.nodes[*node].answers(router, self.now);
         (0..self.nodes.len()).filter(answers).collect()
     }
 
-    /// Who must be MASTER once all is well: the highest priority, in a cluster that preempts.
-    /// Several where priorities are equal: then the incumbent stays.
-    pub fn rightful(&self) -> Vec<usize> {
-        let highest = self.nodes.iter().map(|node| node.spec.priority).max();
-        let is = |node: &usize| Some(self.nodes[*node].spec.priority) == highest;
-        (0..self.nodes.len()).filter(is).collect()
+    /// Whether nobody who preempts, and no owner, has a higher priority than this router. Of equal ones
+    /// the incumbent may be any: an equal priority does not preempt (RFC 9568 6.4.2), and the address
+    /// decides only between two who are MASTER at once, which [`Self::masters`] shows to have ended.
+    pub fn is_rightful(&self, node: usize) -> bool {
+        let own = self.nodes[node].spec.priority;
+        self.nodes.iter().all(|other| {
+            let NodeSpec {
+                priority, settings, ..
+            } = other.spec;
+            priority <= own || !(settings.preempt || priority == PRIORITY_OWNER)
+        })
     }
 
-    /// The longest time any router waits before it takes over, twice: a listening interval and a
-    /// second round included.
+    /// The longest time any router waits before it takes over, twice: a listening interval, a preempt
+    /// delay and a second round included.
     pub fn settling_time(&self) -> u64 {
-        let longest = self
-            .nodes
-            .iter()
-            .map(|node| timers::interval_ns(node.spec.interval_cs))
-            .max();
-        10 * longest.unwrap_or(timers::NS_PER_S) + 10 * self.weather.flight_ns.1
+        let of = |node: &Machine| {
+            let settings = node.spec.settings;
+            let adverts = u64::from(settings.down_timer_adverts);
+            settings.preempt_delay_ns + (2 * adverts + 4) * settings.interval_ns
+        };
+        let longest = self.nodes.iter().map(of).max();
+        longest.unwrap_or(timers::NS_PER_S) + 10 * self.weather.flight_ns.1
+    }
+
+    /// The longest Advertisement_Interval in force.
+    pub fn longest_interval(&self) -> u64 {
+        let intervals = self.nodes.iter().map(|node| node.spec.settings.interval_ns);
+        intervals.max().unwrap_or_default()
     }
 
     /// The longest time for which two routers that could hear each other both answered.
     pub fn longest_overlap(&self) -> u64 {
-        self.oracle.longest_overlap
+        let longest = self.oracles.iter().map(|oracle| oracle.longest_overlap);
+        longest.max().unwrap_or_default()
     }
 
     /// How many happenings were simulated.
-    pub fn steps(&self) -> u64 {
+    pub const fn steps(&self) -> u64 {
         self.steps
     }
 
@@ -215,99 +215,228 @@ impl Cluster {
 
     fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::Deliver { to, from, priority } => self.deliver(to, from, priority),
-            Happening::Wake { node, generation } => {
-                if self.runs(node) && self.nodes[node].generation == generation {
-                    self.look(node);
+            Happening::Deliver { to, frame } => self.deliver(to, frame),
+            Happening::Wake { at, generation } => {
+                let Machine { routers, .. } = &self.nodes[at.node];
+                if self.nodes[at.node].runs() && routers[at.router].generation == generation {
+                    self.look(at);
+                    self.settle_group(at.node);
                 }
             }
-            Happening::Settle { node, epoch } => {
-                if self.runs(node) {
-                    // As the daemon does: the lease changes how adverts are judged.
-                    self.look(node);
-                    self.act(node, Event::Settled(epoch));
-                    self.look(node);
-                } else {
-                    // A stopped process reads the kernel's answer when it goes on.
-                    self.at(
-                        self.now + timers::NS_PER_MS,
-                        Happening::Settle { node, epoch },
-                    );
-                }
-            }
+            Happening::Settle { at, epoch } => self.settle(at, epoch),
             Happening::End { node } => self.end_fault(node),
         }
     }
 
-    fn deliver(&mut self, to: usize, from: usize, priority: u8) {
-        if matches!(self.nodes[to].fault, Some(Fault::Stun | Fault::Cut)) {
-            return;
-        }
-        let advert = self.nodes[from].advert(priority);
-        let rings = self.nodes[to].slot.record_advert(&advert, self.now);
-        if rings && self.runs(to) {
-            self.look(to);
+    fn settle(&mut self, at: At, epoch: u64) {
+        if self.nodes[at.node].runs() {
+            // As the daemon does: the lease changes how adverts are judged.
+            self.look(at);
+            self.act(at, Event::Settled(epoch));
+            self.look(at);
+            self.settle_group(at.node);
+        } else {
+            // A stopped process reads the kernel's answer when it goes on.
+            let later = self.now + timers::NS_PER_MS;
+            self.at(later, Happening::Settle { at, epoch });
         }
     }
 
-    fn runs(&self, node: usize) -> bool {
-        !matches!(self.nodes[node].fault, Some(Fault::Stop | Fault::Stun))
+    fn deliver(&mut self, to: At, frame: usize) {
+        let machine = &self.nodes[to.node];
+        if !machine.hears(to.router) {
+            return;
+        }
+        let rings = machine.record(to.router, &self.frames[frame], self.now);
+        if rings && machine.runs() {
+            self.look(to);
+            self.settle_group(to.node);
+        }
     }
 
     fn end_fault(&mut self, node: usize) {
-        if self.nodes[node].fault.take().is_none() {
+        let Some(fault) = self.nodes[node].fault else {
             return;
-        }
-        if self.nodes[node].election.state() == State::Init {
-            self.act(node, Event::Startup);
-        }
-        self.catch_up(node);
-        self.look(node);
-    }
-
-    /// A process that goes on reads its mailbox: its checks went on without it.
-    fn catch_up(&mut self, node: usize) {
-        self.act(node, Event::Priority(self.nodes[node].spec.priority));
-    }
-
-    fn look(&mut self, node: usize) {
-        let heard = self.nodes[node].slot.heard();
-        self.nodes[node].slot.acknowledge(heard.news_seq);
-        self.act(node, Event::Look(heard));
-    }
-
-    fn act(&mut self, node: usize, event: Event) {
-        let mut events = VecDeque::from([event]);
-        while let Some(event) = events.pop_front() {
-            let was = self.nodes[node].election.state();
-            let actions = self.nodes[node].election.handle(self.now, event);
-            self.trace(node, &event, &actions);
-            for action in actions.iter() {
-                match action {
-                    Action::Publish(standing) => self.nodes[node].slot.publish(&standing),
-                    Action::Lease(lease) => self.nodes[node].slot.store_lease(lease),
-                    Action::Advertise { priority } => {
-                        if was == State::Backup && priority > 0 {
-                            self.check_silence(node);
-                        }
-                        self.advertise(node, priority);
-                        if priority > 0 {
-                            events.push_back(Event::Advertised(self.now));
-                        }
-                    }
-                    Action::AddAddresses { epoch } => {
-                        let took = 100_000 + self.random.below(2 * timers::NS_PER_MS);
-                        self.at(self.now + took, Happening::Settle { node, epoch });
-                    }
-                    Action::RemoveAddresses | Action::Announce { .. } | Action::Entered(..) => {}
-                }
+        };
+        match fault {
+            Fault::Restart => {
+                self.nodes[node] = Machine::new(self.nodes[node].spec, self.routers);
+                self.nodes[node].fault = None;
+                self.on_all(node, |_| Event::Startup);
+            }
+            Fault::Check | Fault::Unplug => {
+                self.nodes[node].fault = None;
+                self.act(At { node, router: 0 }, Event::FaultCleared);
+                self.settle_group(node);
+            }
+            Fault::MidSend => {
+                self.nodes[node].fault = None;
+                self.go_on(node);
+            }
+            Fault::Crash | Fault::HandOver => self.succeed(node),
+            Fault::Stop | Fault::Stun | Fault::Cut | Fault::Deaf | Fault::Mute => {
+                self.nodes[node].fault = None;
             }
         }
-        self.rearm(node);
+        self.catch_up_if_running(node);
+    }
+
+    /// A process that was stopped as it sent goes on there.
+    fn go_on(&mut self, node: usize) {
+        for held in std::mem::take(&mut self.nodes[node].held) {
+            let at = At {
+                node,
+                router: held.router,
+            };
+            let mut events = VecDeque::new();
+            for action in held.actions {
+                self.carry_out(at, action, held.decided_ns, &mut events);
+            }
+            for event in events {
+                self.act(at, event);
+            }
+        }
+    }
+
+    /// Another daemon takes the place of the one that left, or was killed. Members of a group whose
+    /// others do not go on are told so, as always.
+    fn succeed(&mut self, node: usize) {
+        let now = self.now;
+        let tenures = self.nodes[node].succeed(self.routers, now);
+        for (router, tenure) in tenures.iter().enumerate() {
+            let Some(tenure) = tenure else {
+                continue;
+            };
+            let at = At { node, router };
+            let it = &mut self.nodes[node].routers[router];
+            let heard = it.slot.heard();
+            let actions = it.election.take_up(now, tenure, &heard);
+            let mut events = VecDeque::new();
+            for action in actions.iter() {
+                self.carry_out(at, action, now, &mut events);
+            }
+            for event in events {
+                self.act(at, event);
+            }
+            self.rearm(at);
+        }
+        self.on_all(node, |_| Event::Startup);
+    }
+
+    /// A process that goes on reads its mailbox: checks and reloads went on without it.
+    fn catch_up_if_running(&mut self, node: usize) {
+        if !self.nodes[node].runs() {
+            return;
+        }
+        let spec = self.nodes[node].spec;
+        self.on_all(node, |_| Event::Priority(spec.priority));
+        for router in 0..self.routers {
+            let at = At { node, router };
+            let settings = self.nodes[node].routers[router].election.settings();
+            if settings.interval_ns != spec.settings.interval_ns {
+                self.act(at, Event::Interval(spec.settings.interval_ns));
+            }
+            self.look(at);
+        }
+        self.settle_group(node);
+    }
+
+    fn on_all(&mut self, node: usize, event: impl Fn(usize) -> Event) {
+        for router in 0..self.routers {
+            self.act(At { node, router }, event(router));
+        }
+        self.settle_group(node);
+    }
+
+    /// As the daemon does: whoever waits for the group has not looked since its own time was out.
+    fn settle_group(&mut self, node: usize) {
+        while let Some(mut order) = self.nodes[node].order() {
+            if order == Order::Promote {
+                for router in 0..self.routers {
+                    self.look(At { node, router });
+                }
+                match self.nodes[node].order() {
+                    Some(now) => order = now,
+                    None => return,
+                }
+            }
+            if order == Order::Promote {
+                self.nodes[node].promote_group();
+            }
+            for router in 0..self.routers {
+                let at = At { node, router };
+                self.act(at, Event::Group(order));
+                self.look(at);
+            }
+        }
+    }
+
+    fn look(&mut self, at: At) {
+        let slot = &self.nodes[at.node].routers[at.router].slot;
+        let heard = slot.heard();
+        slot.acknowledge(heard.news_seq);
+        self.act(at, Event::Look(heard));
+    }
+
+    fn act(&mut self, at: At, event: Event) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let now = self.now;
+            let router = &mut self.nodes[at.node].routers[at.router];
+            let was = router.election.state();
+            let actions = router.election.handle(now, event);
+            self.trace(at, &event, &actions);
+            let mut actions = actions.iter();
+            while let Some(action) = actions.next() {
+                if self.stops_at(at.node, action) {
+                    let rest = std::iter::once(action).chain(actions).collect();
+                    self.nodes[at.node].held.push(Held {
+                        router: at.router,
+                        actions: rest,
+                        decided_ns: now,
+                    });
+                    return;
+                }
+                if matches!(action, Action::Advertise { priority: 1.. }) && was == State::Backup {
+                    self.check_silence(at);
+                }
+                self.carry_out(at, action, now, &mut events);
+            }
+        }
+        self.rearm(at);
+    }
+
+    /// Whether its process stops before this action.
+    fn stops_at(&self, node: usize, action: Action) -> bool {
+        let stops = self.nodes[node].fault == Some(Fault::MidSend);
+        stops && matches!(action, Action::Advertise { priority: 1.. })
+    }
+
+    fn carry_out(&mut self, at: At, action: Action, decided: u64, events: &mut VecDeque<Event>) {
+        let slot = &self.nodes[at.node].routers[at.router].slot;
+        match action {
+            Action::Publish(standing) => slot.publish(&standing),
+            Action::Lease(lease) => slot.store_lease(lease),
+            Action::Advertise { priority } => {
+                slot.store_decided(decided);
+                // The fence at the way out.
+                if priority == 0 || slot.may_advertise(self.now) {
+                    self.advertise(at, priority);
+                    if priority > 0 {
+                        events.push_back(Event::Advertised(decided));
+                    }
+                }
+            }
+            Action::AddAddresses { epoch } => {
+                let took = 100_000 + self.random.below(2 * timers::NS_PER_MS);
+                self.at(self.now + took, Happening::Settle { at, epoch });
+            }
+            Action::RemoveAddresses | Action::Announce { .. } | Action::Entered(..) => {}
+        }
     }
 
     /// With `XVRRP_SIM_TRACE` set, every event that has effects is printed.
-    fn trace(&self, node: usize, event: &Event, actions: &Actions) {
+    fn trace(&self, at: At, event: &Event, actions: &Actions) {
         if !self.traces || actions.is_empty() {
             return;
         }
@@ -316,100 +445,73 @@ impl Cluster {
             other => format!("{other:?}"),
         };
         let actions: Vec<Action> = actions.iter().collect();
-        eprintln!("{} router {node}: {what} -> {actions:?}", self.now);
+        let At { node, router } = at;
+        eprintln!("{} router {node}.{router}: {what} -> {actions:?}", self.now);
     }
 
-    fn rearm(&mut self, node: usize) {
-        self.nodes[node].generation += 1;
-        if let Some(deadline) = self.nodes[node].election.deadline() {
-            let generation = self.nodes[node].generation;
-            self.at(deadline.max(self.now), Happening::Wake { node, generation });
+    fn rearm(&mut self, at: At) {
+        let router = &mut self.nodes[at.node].routers[at.router];
+        router.generation += 1;
+        let generation = router.generation;
+        if let Some(deadline) = router.election.deadline() {
+            self.at(deadline.max(self.now), Happening::Wake { at, generation });
         }
     }
 
-    fn advertise(&mut self, from: usize, priority: u8) {
-        if self.nodes[from].fault == Some(Fault::Cut) {
+    fn advertise(&mut self, from: At, priority: u8) {
+        let machine = &self.nodes[from.node];
+        if !machine.is_heard(from.router) {
             return;
         }
-        for to in (0..self.nodes.len()).filter(|to| *to != from) {
+        let frame = self.frames.len();
+        self.frames.push(machine.advert(from.router, priority));
+        for node in (0..self.nodes.len()).filter(|node| *node != from.node) {
             if self.random.below(1000) < self.weather.loss {
                 continue;
             }
             let (shortest, longest) = self.weather.flight_ns;
             let flight = shortest + self.random.below(longest - shortest + 1);
-            self.at(self.now + flight, Happening::Deliver { to, from, priority });
+            let to = At {
+                node,
+                router: from.router,
+            };
+            self.at(self.now + flight, Happening::Deliver { to, frame });
         }
     }
 
     /// No router advertises while it has heard, within Master_Down, an advert that it must obey.
-    fn check_silence(&self, node: usize) {
-        let Node {
-            slot,
-            election,
-            spec,
-            ..
-        } = &self.nodes[node];
-        let heard = slot.heard();
+    fn check_silence(&self, at: At) {
+        let Machine { spec, routers, .. } = &self.nodes[at.node];
+        let router = &routers[at.router];
+        let heard = router.slot.heard();
         let Facts {
             priority,
             interval_cs,
             ..
         } = heard.master;
-        if heard.seen_ns == 0 || priority == 0 || priority < election.standing().floor {
+        let is_owner = spec.priority == PRIORITY_OWNER;
+        let below = priority < router.election.standing().floor;
+        if heard.seen_ns == 0 || priority == 0 || below || is_owner {
             return;
         }
         let learned = timers::interval_ns(interval_cs);
-        let down = timers::master_down_interval(Version::V3, spec.priority, learned, 3);
+        let settings = router.election.settings();
+        let adverts = settings.down_timer_adverts;
+        let down = timers::master_down_interval(settings.version, spec.priority, learned, adverts);
         assert!(
             self.now >= heard.seen_ns + down,
-            "router {node} takes over {} ns after an advert it must obey, Master_Down is {down}",
+            "router {at:?} takes over {} ns after an advert it must obey, Master_Down is {down}",
             self.now - heard.seen_ns
         );
     }
 
     fn observe(&mut self) {
-        let count = self.answering().len();
-        if self.traces && count > 1 {
-            eprintln!("{}: {count} answer", self.now);
-        }
-        self.oracle.observe(self.now, count);
-    }
-}
-
-impl Node {
-    fn new(spec: NodeSpec) -> Self {
-        let settings = Settings {
-            interval_ns: timers::interval_ns(spec.interval_cs),
-            preempt: spec.preempt,
-            ..Settings::default()
-        };
-        let source = Source::v4([10, 0, 0, spec.address]);
-        let election = Election::new(
-            settings,
-            spec.priority,
-            source,
-            [2, 0, 0, 0, 0, spec.address],
-        );
-        let slot = Slot::new();
-        slot.publish(election.standing());
-        Self {
-            spec,
-            election,
-            slot,
-            fault: None,
-            generation: 0,
-        }
-    }
-
-    fn advert(&self, priority: u8) -> Advert {
-        Advert {
-            vrid: 1,
-            priority,
-            count: 1,
-            interval_cs: self.spec.interval_cs,
-            form: ChecksumForm::MessageOnly,
-            addresses_sum: 0,
-            source: Source::v4([10, 0, 0, self.spec.address]),
+        for router in 0..self.routers {
+            let count = self.answering(router).len();
+            if self.traces && count > 1 {
+                eprintln!("{}: {count} answer for {router}", self.now);
+            }
+            self.oracles[router].observe(self.now, count);
         }
     }
 }

@@ -35,6 +35,7 @@ pub enum Action {
 
 /// Why a state was entered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Cause {
     /// The daemon started.
     Startup,

@@ -62,9 +62,14 @@ impl Backup {
         self.ready
     }
 
-    /// A former master that yields to an advert it has heard.
-    pub(super) const fn yielding((at_ns, facts): (u64, Facts)) -> Self {
-        let mut backup = Self::listening(at_ns, timers::interval_ns(facts.interval_cs));
+    /// A former master that yields to an advert it has heard. While the kernel is writing it down, the
+    /// interval may not be there yet; ours will do until the doorbell rings.
+    pub(super) const fn yielding((at_ns, facts): (u64, Facts), own_interval_ns: u64) -> Self {
+        let interval_ns = match facts.interval_cs {
+            0 => own_interval_ns,
+            learned => timers::interval_ns(learned),
+        };
+        let mut backup = Self::listening(at_ns, interval_ns);
         backup.master_priority = Some(facts.priority);
         backup
     }
@@ -275,7 +280,7 @@ impl Election {
     /// An advert beats us: silence first.
     pub(super) fn yield_to(&mut self, heard: &Heard, actions: &mut Actions) {
         let latest = (heard.seen_ns, heard.master);
-        let backup = Backup::yielding(latest);
+        let backup = Backup::yielding(latest, self.settings.interval_ns);
         actions.push(Action::Lease(0));
         if self.settings.higher_prio_send_advert {
             actions.push(Action::Advertise {
@@ -304,7 +309,7 @@ impl Election {
     ) {
         let latest = latest_to_obey(heard, self.resting_floor());
         let backup = if latest.0 > since_ns {
-            Backup::yielding(latest)
+            Backup::yielding(latest, self.settings.interval_ns)
         } else {
             Backup::overslept(now_ns, self.settings.interval_ns)
         };

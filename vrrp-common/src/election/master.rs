@@ -47,6 +47,20 @@ pub(super) struct Master {
     refresh_due_ns: Option<u64>,
 }
 
+/// The timers of a master that are handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Reign {
+    pub(super) since_ns: u64,
+    pub(super) cause: Cause,
+    pub(super) adver_due_ns: u64,
+    pub(super) advertised_ns: u64,
+    pub(super) settled: bool,
+    pub(super) announce_due_ns: Option<u64>,
+    pub(super) lower_prio_due_ns: Option<u64>,
+    pub(super) refresh_due_ns: Option<u64>,
+}
+
 /// An interval that adverts still keep to, though they carry a longer one.
 #[derive(Clone, Copy, Debug)]
 struct OldCadence {
@@ -73,6 +87,56 @@ impl Master {
             lower_prio_due_ns: None,
             refresh_due_ns: None,
         }
+    }
+
+    /// What is handed over.
+    pub(super) const fn reign(&self) -> Reign {
+        Reign {
+            since_ns: self.since_ns,
+            cause: self.cause,
+            adver_due_ns: self.adver_due_ns,
+            advertised_ns: self.advertised_ns,
+            settled: self.settled,
+            announce_due_ns: self.announce_due_ns,
+            lower_prio_due_ns: self.lower_prio_due_ns,
+            refresh_due_ns: self.refresh_due_ns,
+        }
+    }
+
+    /// A master that goes on. What was heard before its last advert has been dealt with.
+    pub(super) const fn resumed(reign: &Reign) -> Self {
+        Self {
+            since_ns: reign.since_ns,
+            cause: reign.cause,
+            adver_due_ns: reign.adver_due_ns,
+            old_cadence: None,
+            advertised_ns: reign.advertised_ns,
+            settled: reign.settled,
+            dealt_with_ns: reign.advertised_ns,
+            reasserted_ns: 0,
+            reannounced_ns: 0,
+            reassert_due_ns: None,
+            answers_resignation: false,
+            announce_due_ns: reign.announce_due_ns,
+            lower_prio_due_ns: reign.lower_prio_due_ns,
+            refresh_due_ns: reign.refresh_due_ns,
+        }
+    }
+
+    /// Where refreshes are wanted and none is due, because nobody knows when the last one was.
+    pub(super) const fn refresh_again(&mut self, now_ns: u64, period_ns: u64) {
+        if period_ns > 0 && self.refresh_due_ns.is_none() {
+            self.refresh_due_ns = Some(now_ns + period_ns);
+        }
+    }
+
+    /// Other refreshes are wanted from now on.
+    pub(super) const fn change_refresh(&mut self, now_ns: u64, period_ns: u64) {
+        self.refresh_due_ns = if self.settled && period_ns > 0 {
+            Some(now_ns + period_ns)
+        } else {
+            None
+        };
     }
 
     pub(super) fn deadline(&self) -> u64 {
@@ -155,8 +219,9 @@ impl Election {
     }
 
     /// Whether we come so late that our own lease has run out: another router may be MASTER by
-    /// now, and a lower-priority one that we do not preempt must be left alone. If so, since when
-    /// we have been MASTER.
+    /// now, and a lower-priority one that we do not preempt must be left alone. A lease of hardly more
+    /// than an interval (`down_timer_adverts 1`) has half an interval's grace, or every hiccup would be
+    /// the end. If so, since when we have been MASTER.
     fn has_overslept(&self, now_ns: u64) -> Option<u64> {
         let Role::Master(master) = &self.role else {
             return None;
@@ -273,25 +338,13 @@ impl Election {
         }
     }
 
-    /// How long an advert vouches for us: not longer than any backup that received it waits.
-    fn lease_span(&self) -> u64 {
-        let adverts = self.settings.down_timer_adverts;
-        let adverts = if adverts < timers::DOWN_TIMER_ADVERTS {
-            adverts
-        } else {
-            timers::DOWN_TIMER_ADVERTS
-        };
+    /// How long an advert vouches for us.
+    pub(super) fn lease_span(&self) -> u64 {
         let interval = match &self.role {
             Role::Master(master) => master.cadence(self.settings.interval_ns),
             _ => self.settings.interval_ns,
         };
-        let span = u64::from(adverts) * interval;
-        if adverts > 1 {
-            return span;
-        }
-        // The next advert is due when the lease ends. The shortest Skew_Time there is bridges its
-        // sending.
-        span + interval.min(timers::NS_PER_S) / 256
+        span(self.settings.down_timer_adverts, interval)
     }
 
     pub(super) fn advertised(&mut self, at_ns: u64, actions: &mut Actions) {
@@ -316,7 +369,7 @@ impl Election {
             return;
         }
         master.settled = true;
-        if announce.delay_ns > 0 {
+        if announce.delay_ns > 0 && announce.repeat > 0 {
             master.announce_due_ns = Some(now_ns + announce.delay_ns);
         }
         if announce.refresh_ns > 0 {
@@ -333,4 +386,15 @@ impl Election {
         }
         actions.push(Action::Entered(State::Master, cause));
     }
+}
+
+/// How long an advert vouches for its sender: not longer than any backup that received it waits.
+pub(super) fn span(adverts: u8, interval: u64) -> u64 {
+    let span = u64::from(adverts.min(timers::DOWN_TIMER_ADVERTS)) * interval;
+    if adverts > 1 {
+        return span;
+    }
+    // The next advert is due when the lease ends. The shortest Skew_Time there is bridges its
+    // sending.
+    span + interval.min(timers::NS_PER_S) / 256
 }

@@ -20,6 +20,7 @@ mod actions;
 mod backup;
 pub mod group;
 mod master;
+mod tenure;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,8 @@ pub use actions::{Action, Actions, Cause};
 use backup::Backup;
 use group::Stance;
 use master::Master;
+pub use master::Reign;
+pub use tenure::Tenure;
 
 use crate::{
     slot::{Heard, Standing},
@@ -112,6 +115,7 @@ impl Default for Settings {
 
 /// The state an operator sees. RFC 9568 says Initialize, Backup and Active; FAULT is keepalived's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum State {
     /// Not started: waiting for the interface, the first check result, or the end.
     Init,
@@ -136,6 +140,8 @@ pub enum Event {
     Priority(u8),
     /// Advertisement_Interval changed, in nanoseconds; adverts carry it from now on.
     Interval(u64),
+    /// The configuration changed: everything but the version, which makes another router.
+    Settings(Settings),
     /// The address our adverts come from changed.
     Source(Source),
     /// The MAC of the interface changed.
@@ -150,6 +156,8 @@ pub enum Event {
     Settled(u64),
     /// What the sync group asks for.
     Group(group::Order),
+    /// The daemon is about to hand over: vouch for the addresses once more.
+    Vouch,
 }
 
 /// One virtual router's election.
@@ -234,6 +242,7 @@ impl Election {
             Event::Look(heard) => self.look(now_ns, &heard, &mut actions),
             Event::Priority(priority) => self.set_priority(now_ns, priority, &mut actions),
             Event::Interval(interval_ns) => self.set_interval(now_ns, interval_ns),
+            Event::Settings(settings) => self.set_settings(now_ns, settings, &mut actions),
             Event::Source(source) => {
                 self.standing.source = source;
                 actions.push(Action::Publish(self.standing));
@@ -248,6 +257,7 @@ impl Election {
             Event::Advertised(at_ns) => self.advertised(at_ns, &mut actions),
             Event::Settled(epoch) => self.settled(now_ns, epoch, &mut actions),
             Event::Group(order) => self.obey_group(now_ns, order, &mut actions),
+            Event::Vouch => self.vouch(&mut actions),
         }
         actions
     }
@@ -342,14 +352,10 @@ impl Election {
             return;
         }
         self.standing.priority = priority;
-        let floor = match &mut self.role {
-            Role::Backup(backup) => {
-                backup.weigh_preemption(now_ns, priority, &self.settings);
-                backup.floor(priority, &self.settings)
-            }
-            Role::Init | Role::Fault { .. } | Role::Master(_) => self.resting_floor(),
-        };
-        self.standing.floor = floor;
+        if let Role::Backup(backup) = &mut self.role {
+            backup.weigh_preemption(now_ns, priority, &self.settings);
+        }
+        self.standing.floor = self.floor_in_force();
         actions.push(Action::Publish(self.standing));
     }
 
@@ -359,6 +365,41 @@ impl Election {
         let adverts = self.settings.down_timer_adverts;
         if let Role::Master(master) = &mut self.role {
             master.change_interval(now_ns, before, interval_ns, adverts);
+        }
+    }
+
+    /// A reload. What goes on is not disturbed: timers that run keep running, but for the refreshes of a
+    /// MASTER.
+    fn set_settings(&mut self, now_ns: u64, settings: Settings, actions: &mut Actions) {
+        if settings.interval_ns != self.settings.interval_ns {
+            self.set_interval(now_ns, settings.interval_ns);
+        }
+        let before = core::mem::replace(&mut self.settings, settings);
+        match &mut self.role {
+            Role::Master(master) if before.announce.refresh_ns != settings.announce.refresh_ns => {
+                master.change_refresh(now_ns, settings.announce.refresh_ns);
+            }
+            Role::Backup(backup) => {
+                backup.weigh_preemption(now_ns, self.standing.priority, &settings);
+                // Who waited for its group alone waits no longer.
+                if let Some(cause) = backup.ready().filter(|_| !settings.grouped) {
+                    return self.promote(now_ns, cause, actions);
+                }
+            }
+            Role::Fault { own: false } if !settings.grouped => {
+                return self.begin(now_ns, Cause::FaultCleared, actions);
+            }
+            _ => {}
+        }
+        self.standing.floor = self.floor_in_force();
+        actions.push(Action::Publish(self.standing));
+    }
+
+    /// The floor that follows from settings and state.
+    const fn floor_in_force(&self) -> u8 {
+        match &self.role {
+            Role::Backup(backup) => backup.floor(self.standing.priority, &self.settings),
+            Role::Init | Role::Fault { .. } | Role::Master(_) => self.resting_floor(),
         }
     }
 

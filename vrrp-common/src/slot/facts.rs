@@ -6,13 +6,14 @@ use crate::vrrp::{Advert, ChecksumForm, Source};
 /// What an advert said, in three words. Written only when it differs from the one before.
 #[repr(C)]
 pub struct FactWords {
-    high: Word,
-    low: Word,
-    packed: Word,
+    pub(super) high: Word,
+    pub(super) low: Word,
+    pub(super) packed: Word,
 }
 
 /// What an advert said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Facts {
     /// Its sender.
     pub source: Source,

@@ -1,10 +1,18 @@
 //! The kernel's side of a slot: recording what arrives, and whether to answer.
 
-use super::{Bearing, Facts, Slot, Standing, bearing, mac_of};
+use super::{Bearing, Facts, LeaseMode, Slot, Standing, bearing, mac_of};
 use crate::{
     timers,
-    vrrp::{Advert, Source},
+    validate::Reject,
+    vrrp::{Advert, PRIORITY_OWNER, Source},
 };
+
+/// How soon after one rejected advert another is written down.
+const ANY_REJECT_NS: u64 = 250 * timers::NS_PER_MS;
+/// One of four nanoseconds is a lucky one. Bits above the resolution of coarse clocks.
+const LUCK: u64 = 0b11 << 7;
+/// How soon one of the same sender and for the same reason.
+const SAME_REJECT_NS: u64 = 10 * timers::NS_PER_S;
 
 impl Slot {
     /// Records a valid advert and says whether to ring the doorbell.
@@ -17,14 +25,17 @@ impl Slot {
         let news = match bearing(advert, is_master, &standing, self.is_from_master(advert)) {
             Bearing::Holds | Bearing::Resigns => {
                 let news = kernel.master.replace(&facts);
+                kernel.master_mac.store(advert.mac);
                 kernel.seen_ns.store(now_ns);
                 kernel.accepted.add_one();
                 news
             }
             Bearing::Beats => {
-                kernel.beaten.store(standing.epoch);
+                // Whoever reads that we are beaten finds by whom.
                 kernel.master.replace(&facts);
+                kernel.master_mac.store(advert.mac);
                 kernel.seen_ns.store(now_ns);
+                kernel.beaten.store(standing.epoch);
                 kernel.accepted.add_one();
                 true
             }
@@ -42,14 +53,15 @@ impl Slot {
         news && self.ring()
     }
 
-    /// Whether the sender is the master we know: the last we obeyed, or, where that one has been
-    /// silent for longer than any master is, the one that we are about to preempt.
+    /// Whether the sender is the master we know: the last we obeyed, by the same MAC, for anybody can
+    /// write another's address into a packet; or, where that one has been silent for longer than any
+    /// master is, the one that we are about to preempt.
     #[inline(always)]
     fn is_from_master(&self, advert: &Advert) -> bool {
         let kernel = &self.kernel;
         let master = kernel.master.load();
         if advert.source == master.source {
-            return true;
+            return advert.mac == kernel.master_mac.load();
         }
         let silence = timers::interval_ns(master.interval_cs) * 4;
         let gone = kernel.other_ns.load() > kernel.seen_ns.load() + silence;
@@ -68,12 +80,65 @@ impl Slot {
         self.ring()
     }
 
+    /// Writes down who sent an advert that was rejected, and says whether to ring. The same one again
+    /// only once in a while, so that each of several gets its turn.
+    #[inline(always)]
+    pub fn record_reject(&self, reason: Reject, sender: Source, now_ns: u64) -> bool {
+        let same = self.kernel.reject_high.load() == sender.high
+            && self.kernel.reject_low.load() == sender.low
+            && self.kernel.reject_reason.load() == reason as u64;
+        if same && now_ns < self.kernel.reject_ns.load() + SAME_REJECT_NS {
+            return false;
+        }
+        self.kernel.reject_high.store(sender.high);
+        self.kernel.reject_low.store(sender.low);
+        self.kernel.reject_reason.store(reason as u64);
+        self.kernel.reject_ns.store(now_ns);
+        self.ring()
+    }
+
+    /// Whether to write down the sender of a rejected advert. A flood is counted elsewhere, and must not
+    /// keep anybody awake. Of several senders in step no one may always be the first: after the very
+    /// first it is a matter of luck, drawn from the time of arrival.
+    #[inline(always)]
+    #[must_use]
+    pub fn samples_rejects(&self, now_ns: u64) -> bool {
+        let last_ns = self.kernel.reject_ns.load();
+        last_ns == 0 || (now_ns >= last_ns + ANY_REJECT_NS && now_ns & LUCK == 0)
+    }
+
     /// Whether this router may answer for its addresses now: it is MASTER, somebody alive vouched
-    /// for it less than a lease ago, and nobody has beaten it since.
+    /// for it less than a lease ago, unless `lease` says otherwise, and nobody has beaten it since.
     #[inline(always)]
     #[must_use]
     pub fn may_answer(&self, now_ns: u64) -> bool {
-        now_ns < self.user.lease_ns.load() && !self.is_beaten()
+        let lease_ns = self.user.lease_ns.load();
+        let vouched = now_ns < lease_ns || (lease_ns != 0 && self.outlives_its_lease());
+        vouched && !self.is_beaten()
+    }
+
+    #[inline(always)]
+    fn outlives_its_lease(&self) -> bool {
+        match self.lease_mode() {
+            LeaseMode::Strict => false,
+            LeaseMode::Peer => self.kernel.seen_ns.load() == 0 && self.kernel.other_ns.load() == 0,
+            LeaseMode::Off => true,
+        }
+    }
+
+    /// Whether a non-zero advert of ours may still leave. It has no authority of its own, only that of
+    /// the decision it rests on: whoever was heard since, and must be obeyed, has made that void. Losing
+    /// adverts do not, or a flood of them would silence a master; but once half an interval has passed
+    /// somebody may have become MASTER meanwhile whom we only take for a loser.
+    #[inline(always)]
+    #[must_use]
+    pub fn may_advertise(&self, now_ns: u64) -> bool {
+        let decided_ns = self.user.decided_ns.load();
+        if self.kernel.seen_ns.load() > decided_ns {
+            return false;
+        }
+        let late = now_ns.saturating_sub(decided_ns) > self.interval_ns() / 2;
+        !late || self.kernel.other_ns.load() <= decided_ns
     }
 
     /// Whether it has been beaten in this epoch.
@@ -127,12 +192,27 @@ impl Slot {
         self.user.own.load() >> 16
     }
 
+    /// The MAC of the interface, in the low 48 bits.
+    #[inline(always)]
+    #[must_use]
+    pub fn port_mac(&self) -> u64 {
+        self.user.port.load()
+    }
+
+    /// Whether the addresses are the machine's own (priority 255): then it has them whatever the
+    /// election says.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_owner(&self) -> bool {
+        self.user.own.load() & 0xff == u64::from(PRIORITY_OWNER)
+    }
+
     #[inline(always)]
     #[expect(
         clippy::cast_possible_truncation,
         reason = "unpacking fields of a word"
     )]
-    fn standing(&self) -> Standing {
+    pub(super) fn standing(&self) -> Standing {
         let own = self.user.own.load();
         Standing {
             mac: mac_of(own >> 16),

@@ -1,6 +1,6 @@
 //! The per-VRID map slot: what the kernel saw of the others, and what user space told it of us.
 //!
-//! Four cache lines, one writer each side: the kernel writes [`KernelHalf`], user space
+//! Five cache lines, one writer each side: the kernel writes [`KernelHalf`], user space
 //! [`UserHalf`], both in plain 8-byte stores, so that user space can map the array into its memory
 //! and neither side ever takes a lock. Nothing spans two words that must change together; where a
 //! reader sees a mixture, the next advert or the next deadline heals it.
@@ -11,6 +11,7 @@
 
 mod bearing;
 mod facts;
+mod inherit;
 mod kernel;
 mod rules;
 #[cfg(test)]
@@ -21,7 +22,7 @@ mod word;
 pub use bearing::{Bearing, bearing, beats};
 pub use facts::{FactWords, Facts};
 use rules::RuleWords;
-pub use rules::{Rules, Transport};
+pub use rules::{LeaseMode, Rules, Transport};
 pub use user::{Heard, Standing};
 pub use word::Word;
 
@@ -32,6 +33,7 @@ pub use word::Word;
 ///  32 accepted   40 lesser     48 foreign_zero 56 answered
 ///  64 master (source high, low, packed)   88 other (source high, low, packed)
 /// 112 claim_ns  120 claim_mac
+/// 128 reject_ns 136 reject_reason 144 reject source (high, low)   160 master_mac   168 spare
 /// ```
 #[repr(C, align(64))]
 pub struct KernelHalf {
@@ -59,6 +61,15 @@ pub struct KernelHalf {
     claim_ns: Word,
     /// The MAC that did, in the low 48 bits, big endian.
     claim_mac: Word,
+    /// When an advert was last rejected whose sender is written down: a few a second at most.
+    reject_ns: Word,
+    /// Why, as its number.
+    reject_reason: Word,
+    reject_high: Word,
+    reject_low: Word,
+    /// Ethernet source of the last advert that held us down.
+    master_mac: Word,
+    spare: [Word; 3],
 }
 
 /// What user space writes.
@@ -66,9 +77,9 @@ pub struct KernelHalf {
 /// ```text
 ///   0 lease_ns   8 epoch       16 own: MAC in bits 16-63, floor in 8-15, priority in 0-7
 ///  24 source high              32 source low
-///  40 news_read 48 decided_ns  56 generation
+///  40 news_read 48 decided_ns  56 spare
 ///  64 rules (packed, password, group high, low)
-///  96 group    104 spare
+///  96 group    104 port: MAC of the interface   112 spare
 /// ```
 #[repr(C, align(64))]
 pub struct UserHalf {
@@ -84,17 +95,18 @@ pub struct UserHalf {
     source_low: Word,
     /// The `news_seq` user space has acted on.
     news_read: Word,
-    /// When user space last decided to advertise: the advert it then sends has no authority over
-    /// anything heard later.
+    /// When user space last looked before it decided to advertise: the advert it then sends has no
+    /// authority over anything heard later.
     decided_ns: Word,
-    /// Changes each time the slot is given to another virtual router.
-    generation: Word,
+    reserved: Word,
     /// What it accepts.
     rules: RuleWords,
     /// The slot of its sync group, counted from one; 0 = none. Of a group's own slot only `epoch` and
     /// `beaten` are used.
     group: Word,
-    spare: [Word; 3],
+    /// The MAC of the interface, which differs from the one in `own` where that is a virtual one.
+    port: Word,
+    spare: [Word; 2],
 }
 
 /// One virtual router's slot in the `MASTER_SEEN` map.
@@ -104,7 +116,7 @@ pub struct Slot {
     user: UserHalf,
 }
 
-const _: () = assert!(size_of::<KernelHalf>() == 128 && size_of::<UserHalf>() == 128);
+const _: () = assert!(size_of::<KernelHalf>() == 192 && size_of::<UserHalf>() == 128);
 
 impl Slot {
     /// An empty slot.
@@ -124,6 +136,12 @@ impl Slot {
                 other: FactWords::new(),
                 claim_ns: Word::new(0),
                 claim_mac: Word::new(0),
+                reject_ns: Word::new(0),
+                reject_reason: Word::new(0),
+                reject_high: Word::new(0),
+                reject_low: Word::new(0),
+                master_mac: Word::new(0),
+                spare: [const { Word::new(0) }; 3],
             },
             user: UserHalf {
                 lease_ns: Word::new(0),
@@ -133,10 +151,11 @@ impl Slot {
                 source_low: Word::new(0),
                 news_read: Word::new(0),
                 decided_ns: Word::new(0),
-                generation: Word::new(0),
+                reserved: Word::new(0),
                 rules: RuleWords::new(),
                 group: Word::new(0),
-                spare: [const { Word::new(0) }; 3],
+                port: Word::new(0),
+                spare: [const { Word::new(0) }; 2],
             },
         }
     }

@@ -1,7 +1,10 @@
 //! What a virtual router accepts, as user space tells the kernel.
 
 use super::{Slot, Word};
-use crate::vrrp::{Source, Version};
+use crate::{
+    timers,
+    vrrp::{Source, Version},
+};
 
 /// How adverts travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +16,19 @@ pub enum Transport {
         /// Only configured peers count (`check_unicast_src`, `min_ttl`, `max_ttl`).
         checks_peers: bool,
     },
+}
+
+/// What the lease means for a MASTER that nobody vouches for any longer: its process hangs, is stopped
+/// or has crashed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LeaseMode {
+    /// The kernel stops answering when the lease is over.
+    #[default]
+    Strict,
+    /// It does so only where another router was ever heard.
+    Peer,
+    /// It goes on until it is told to stop, or an advert beats it.
+    Off,
 }
 
 /// What a virtual router accepts.
@@ -30,6 +46,10 @@ pub struct Rules {
     pub strict: bool,
     /// Accept_Mode: whether packets to the virtual addresses are for this machine.
     pub accept: bool,
+    /// Only adverts from listed routers count, multicast ones too (`accept_from`).
+    pub listed_only: bool,
+    /// What the lease means (`lease`).
+    pub lease: LeaseMode,
 }
 
 impl Rules {
@@ -43,6 +63,8 @@ impl Rules {
             password: None,
             strict: false,
             accept: true,
+            listed_only: false,
+            lease: LeaseMode::Strict,
         }
     }
 }
@@ -50,7 +72,7 @@ impl Rules {
 /// [`Rules`] in words.
 ///
 /// ```text
-///   0 packed: interval in bits 16-31, flags in 0-7   8 password   16 group high   24 group low
+///   0 packed: interval in bits 16-31, flags in 0-15  8 password   16 group high   24 group low
 /// ```
 #[repr(C)]
 pub(super) struct RuleWords {
@@ -66,6 +88,9 @@ const CHECKS_PEERS: u64 = 1 << 2;
 const HAS_PASSWORD: u64 = 1 << 3;
 const STRICT: u64 = 1 << 4;
 const REFUSES_PACKETS: u64 = 1 << 5;
+const LISTED_ONLY: u64 = 1 << 6;
+const LEASE_PEER: u64 = 1 << 7;
+const LEASE_OFF: u64 = 1 << 8;
 
 impl RuleWords {
     pub(super) const fn new() -> Self {
@@ -94,6 +119,9 @@ impl RuleWords {
                 | flag(rules.password.is_some(), HAS_PASSWORD)
                 | flag(rules.strict, STRICT)
                 | flag(!rules.accept, REFUSES_PACKETS)
+                | flag(rules.listed_only, LISTED_ONLY)
+                | flag(rules.lease == LeaseMode::Peer, LEASE_PEER)
+                | flag(rules.lease == LeaseMode::Off, LEASE_OFF)
                 | u64::from(rules.interval_cs) << 16,
         );
     }
@@ -127,7 +155,20 @@ impl RuleWords {
             password: has(HAS_PASSWORD).then(|| self.password.load()),
             strict: has(STRICT),
             accept: !has(REFUSES_PACKETS),
+            listed_only: has(LISTED_ONLY),
+            lease: lease_mode(packed),
         }
+    }
+}
+
+#[inline(always)]
+const fn lease_mode(packed: u64) -> LeaseMode {
+    if packed & LEASE_OFF != 0 {
+        LeaseMode::Off
+    } else if packed & LEASE_PEER != 0 {
+        LeaseMode::Peer
+    } else {
+        LeaseMode::Strict
     }
 }
 
@@ -143,6 +184,24 @@ impl Slot {
     #[must_use]
     pub fn rules(&self) -> Rules {
         self.user.rules.load()
+    }
+
+    /// What the lease means.
+    #[inline(always)]
+    #[must_use]
+    pub fn lease_mode(&self) -> LeaseMode {
+        lease_mode(self.user.rules.packed.load())
+    }
+
+    /// Advertisement_Interval in nanoseconds.
+    #[inline(always)]
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "unpacking a field of a word"
+    )]
+    pub fn interval_ns(&self) -> u64 {
+        timers::interval_ns((self.user.rules.packed.load() >> 16) as u16)
     }
 
     /// Accept_Mode.

@@ -37,6 +37,12 @@ pub struct Heard {
     pub claim_ns: u64,
     /// The MAC that did.
     pub claim_mac: [u8; 6],
+    /// When an advert was last rejected whose sender was written down; 0 = never.
+    pub reject_ns: u64,
+    /// Why, as the number of a [`crate::validate::Reject`].
+    pub reject_reason: u64,
+    /// Its sender.
+    pub reject_source: Source,
     /// Adverts that held us down.
     pub accepted: u64,
     /// Adverts that did not.
@@ -58,6 +64,11 @@ impl Slot {
                 | u64::from(standing.floor) << 8
                 | u64::from(standing.priority),
         );
+    }
+
+    /// Says which MAC the interface has.
+    pub fn publish_port(&self, mac: [u8; 6]) {
+        self.user.port.store(mac_number(mac));
     }
 
     /// Grants the kernel the right to answer until `lease_ns`; 0 takes it away at once.
@@ -83,7 +94,14 @@ impl Slot {
         self.user.epoch.store(epoch);
     }
 
-    /// Notes when a decision to advertise was taken.
+    /// What was published last.
+    #[must_use]
+    pub fn published(&self) -> Standing {
+        self.standing()
+    }
+
+    /// Notes since when a decision to advertise knows nothing new: the time before the slot was read
+    /// for it.
     pub fn store_decided(&self, now_ns: u64) {
         self.user.decided_ns.store(now_ns);
     }
@@ -113,6 +131,12 @@ impl Slot {
             other: kernel.other.load(),
             claim_ns: kernel.claim_ns.load(),
             claim_mac: mac_of(kernel.claim_mac.load()),
+            reject_ns: kernel.reject_ns.load(),
+            reject_reason: kernel.reject_reason.load(),
+            reject_source: Source {
+                high: kernel.reject_high.load(),
+                low: kernel.reject_low.load(),
+            },
             accepted: kernel.accepted.load(),
             lesser: kernel.lesser.load(),
             foreign_zero: kernel.foreign_zero.load(),

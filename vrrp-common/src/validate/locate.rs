@@ -10,7 +10,7 @@ use crate::{
     contract::Family,
     frame::Frame,
     link,
-    vrrp::{self, VrrpHeader},
+    vrrp::{self, Source, VrrpHeader},
 };
 
 /// A VRRP message found in a frame, not yet judged.
@@ -29,6 +29,21 @@ pub struct Candidate {
 }
 
 impl Candidate {
+    /// The sender, by the IP header; unspecified where that cannot be read.
+    #[inline(always)]
+    #[must_use]
+    pub fn sender<F: Frame + ?Sized>(&self, frame: &F) -> Source {
+        let sender = match self.family {
+            Family::V4 => frame
+                .load::<Ipv4Hdr>(self.start)
+                .map(|ip| Source::v4(ip.src_addr)),
+            Family::V6 => frame
+                .load::<Ipv6Hdr>(self.start)
+                .map(|ip| Source::v6(ip.src_addr)),
+        };
+        sender.unwrap_or_default()
+    }
+
     /// The VRRP message within `frame`, whatever it says.
     #[must_use]
     pub fn message<'a>(&self, frame: &'a [u8]) -> Option<&'a [u8]> {

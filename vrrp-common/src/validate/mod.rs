@@ -15,7 +15,8 @@ use crate::{
     checksum,
     contract::Family,
     frame::Frame,
-    slot::{Rules, Transport},
+    link,
+    slot::{Rules, Transport, mac_number},
     vrrp::{self, Advert, ChecksumForm, Source, Version, VrrpHeader},
 };
 
@@ -159,6 +160,7 @@ pub fn validate<F: Frame + ?Sized>(
         form,
         addresses_sum: addresses_in(message_sum, &header, trailer),
         source: packet.source,
+        mac: frame.load::<[u8; 6]>(link::SOURCE).map_or(0, mac_number),
     };
     Ok(Valid {
         advert,

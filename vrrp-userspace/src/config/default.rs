@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use vrrp_common::vrrp::{GROUP_V4, Version};
 
 use super::model::{Config, Instance, Notify};
-use crate::net::{Scope, VirtualAddress};
+use crate::net::VirtualAddress;
 
 /// The address it serves: one reserved for documentation (RFC 5737), so that nobody's is taken.
 pub const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 213);
@@ -32,26 +32,33 @@ pub struct Choice {
 /// The embedded default as a configuration.
 #[must_use]
 pub fn config(choice: &Choice) -> Config {
-    let address = |&(address, prefix): &(Ipv4Addr, u8)| VirtualAddress {
-        address: address.into(),
-        prefix,
-        label: None,
-        broadcast: None,
-        scope: Scope::Global,
-    };
+    let address = |&(address, prefix): &(Ipv4Addr, u8)| VirtualAddress::new(address.into(), prefix);
     let instance = Instance {
+        virtual_mac: None,
+        sends_from_port: false,
         name: "default".to_owned(),
         interface: choice.interface.clone(),
         version: Version::V3,
         password: None,
         group: Ipv4Addr::from(GROUP_V4).into(),
         unicast: None,
+        accept_from: Vec::new(),
+        lease: vrrp_common::slot::LeaseMode::Strict,
         source: None,
         vrid: choice.vrid,
         priority: choice.priority,
         interval_cs: choice.interval_cs,
+        wants_master: false,
+        advertised: choice
+            .vips
+            .iter()
+            .map(|(address, _)| (*address).into())
+            .collect(),
         addresses: choice.vips.iter().map(address).collect(),
         excluded: Vec::new(),
+        routes: Vec::new(),
+        rules: Vec::new(),
+        promote_secondaries: false,
         accept: true,
         strict: false,
         higher_prio_send_advert: false,

@@ -1,14 +1,18 @@
-//! Text to words: whitespace separates, `"` groups, `#` and `!` start a comment, braces stand for
-//! themselves.
+//! A line to words: white space separates, `"` groups, braces stand for themselves. What runs as a
+//! script may have `'` around it too, and the escapes of a shell.
 
 use winnow::{
-    LocatingSlice, ModalResult, Parser as _,
-    combinator::{alt, delimited, preceded, repeat},
+    LocatingSlice, ModalResult, Parser,
+    combinator::{alt, delimited, not, opt, preceded, repeat, terminated},
+    error::{ContextError, ErrMode},
     stream::{Location as _, Stream as _},
     token::{any, none_of, one_of, take_while},
 };
 
-use super::source::Span;
+use super::{
+    language::Text,
+    source::{Sources, Span},
+};
 
 /// A word and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,102 +39,179 @@ enum Piece {
     Word(String),
     Open,
     Close,
-    Newline,
     Unterminated,
     Nothing,
 }
 
-pub(super) fn lex(file: usize, text: &str) -> Vec<Lexeme> {
-    let mut input = LocatingSlice::new(text);
-    let mut lexemes = Vec::new();
+/// Keywords whose value is a command.
+fn takes_command(keyword: &str) -> bool {
+    matches!(keyword, "script" | "startup_script" | "shutdown_script")
+        || keyword.starts_with("notify")
+        || keyword.ends_with("_fifo_script")
+}
+
+/// Cuts a line without comment into words.
+pub(super) fn lex(line: &Text, sources: &Sources, lexemes: &mut Vec<Lexeme>) {
+    let mut input = LocatingSlice::new(line.as_str());
+    let mut is_command = None;
     while !input.is_empty() {
         let start = input.current_token_start();
         // `piece` takes at least one character of any input; the loop ends.
-        let Ok(piece) = piece(&mut input) else { break };
-        let span = Span {
-            file,
-            range: start..input.previous_token_end(),
+        let Ok(piece) = piece(&mut input, is_command == Some(true)) else {
+            break;
         };
+        let range = start..input.previous_token_end();
+        let span = || line.span(range, sources);
         match piece {
-            Piece::Word(text) => lexemes.push(Lexeme::Word(Word { text, span })),
-            Piece::Open => lexemes.push(Lexeme::Open(span)),
-            Piece::Close => lexemes.push(Lexeme::Close(span)),
-            Piece::Newline => lexemes.push(Lexeme::Newline),
-            Piece::Unterminated => lexemes.push(Lexeme::Unterminated(span)),
+            Piece::Word(text) => {
+                is_command = is_command.or_else(|| Some(takes_command(&text)));
+                lexemes.push(Lexeme::Word(Word { text, span: span() }));
+            }
+            Piece::Open => {
+                is_command = None;
+                lexemes.push(Lexeme::Open(span()));
+            }
+            Piece::Close => {
+                is_command = None;
+                lexemes.push(Lexeme::Close(span()));
+            }
+            Piece::Unterminated => lexemes.push(Lexeme::Unterminated(span())),
             Piece::Nothing => {}
         }
     }
-    lexemes
 }
 
-fn piece(input: &mut Input<'_>) -> ModalResult<Piece> {
+/// What separates words.
+pub(super) const BLANKS: [char; 6] = [' ', '\t', '\r', '\u{b}', '\u{c}', '\0'];
+
+fn piece(input: &mut Input<'_>, is_command: bool) -> ModalResult<Piece> {
+    if is_command {
+        return command_piece(input);
+    }
     alt((
-        one_of([' ', '\t', '\r', '\u{b}', '\u{c}', '\0']).value(Piece::Nothing),
-        '\n'.value(Piece::Newline),
-        (one_of(['#', '!']), take_while(0.., |c| c != '\n')).value(Piece::Nothing),
+        one_of(BLANKS).value(Piece::Nothing),
         '{'.value(Piece::Open),
         '}'.value(Piece::Close),
         alt((quoted, apostrophed)).map(Piece::Word),
-        ('"', take_while(0.., |c| c != '\n')).value(Piece::Unterminated),
+        ('"', take_while(0.., |_| true)).value(Piece::Unterminated),
         bare.map(Piece::Word),
         any.value(Piece::Nothing),
     ))
     .parse_next(input)
 }
 
-/// `"…"`, in which only `\"` and `\\` are changed: what else a script's quoting means is for
-/// whoever runs it.
+/// `"…"`, in which only `\"` and `\\` are changed.
 fn quoted(input: &mut Input<'_>) -> ModalResult<String> {
-    let start = input.checkpoint();
-    '"'.parse_next(input)?;
     let escaped = preceded('\\', one_of(['"', '\\']));
-    let body =
-        repeat(0.., alt((escaped, none_of(['"', '\n'])))).fold(String::new, |mut text, c| {
-            text.push(c);
-            text
-        });
-    let text = {
-        let mut body = body;
-        body.parse_next(input)?
-    };
-    let end: ModalResult<char> = '"'.parse_next(input);
-    if end.is_err() {
-        input.reset(&start);
-        return Err(winnow::error::ErrMode::Backtrack(
-            winnow::error::ContextError::new(),
-        ));
-    }
-    Ok(text)
+    delimited('"', text_of(alt((escaped, none_of('"')))), '"').parse_next(input)
 }
 
 /// `'…'`, taken as it is.
 fn apostrophed(input: &mut Input<'_>) -> ModalResult<String> {
-    let body = take_while(0.., |c| c != '\'' && c != '\n');
-    delimited('\'', body, '\'')
+    delimited('\'', take_while(0.., |c| c != '\''), '\'')
         .map(str::to_owned)
         .parse_next(input)
 }
 
-/// A word without quotes; `\#` and `\!` are those characters.
+/// A word without quotes. The braces of a name that stands for nothing are part of it.
 fn bare(input: &mut Input<'_>) -> ModalResult<String> {
-    let escaped = preceded('\\', one_of(['#', '!']));
-    let plain = none_of([
-        ' ', '\t', '\r', '\n', '\u{b}', '\u{c}', '\0', '#', '!', '{', '}', '"',
-    ]);
-    repeat(1.., alt((escaped, plain)))
-        .fold(String::new, |mut text, c| {
-            text.push(c);
-            text
-        })
+    let is_plain = |c| !matches!(c, '{' | '}' | '"' | '$') && !BLANKS.contains(&c);
+    let piece = alt((take_while(1.., is_plain), name, "$"));
+    repeat::<_, _, (), _, _>(1.., piece)
+        .take()
+        .map(str::to_owned)
         .parse_next(input)
+}
+
+/// Longer ones stand for nothing.
+pub(super) const MAX_NAME: usize = 256;
+
+/// `${NAME}`.
+fn name<'a>(input: &mut Input<'a>) -> ModalResult<&'a str> {
+    ("${", take_while(0..=MAX_NAME, |c| c != '}'), '}')
+        .take()
+        .parse_next(input)
+}
+
+/// A piece of a line with a command.
+fn command_piece(input: &mut Input<'_>) -> ModalResult<Piece> {
+    let start = input.checkpoint();
+    if let Some(piece) = opt(alt((
+        one_of(BLANKS).value(Piece::Nothing),
+        '{'.value(Piece::Open),
+        '}'.value(Piece::Close),
+    )))
+    .parse_next(input)?
+    {
+        return Ok(piece);
+    }
+    if let Ok(text) = command_word(input) {
+        return Ok(Piece::Word(text));
+    }
+    input.reset(&start);
+    // Only a quotation that does not end keeps a word from being one.
+    take_while(1.., |_| true)
+        .value(Piece::Unterminated)
+        .parse_next(input)
+}
+
+/// Quoted pieces and others side by side are one word (keepalived.conf(5), "Quoted strings").
+fn command_word(input: &mut Input<'_>) -> ModalResult<String> {
+    let within = |quote: char| delimited(quote, text_of(alt((escape, none_of(quote)))), quote);
+    let plain = alt((escape, none_of((BLANKS, ['{', '}', '"', '\''])))).map(String::from);
+    let word = repeat(
+        1..,
+        alt((within('"'), within('\''), name.map(str::to_owned), plain)),
+    )
+    .fold(String::new, |text, piece: String| text + &piece);
+    terminated(word, not(one_of(['"', '\'']))).parse_next(input)
+}
+
+fn text_of<'a>(
+    character: impl Parser<Input<'a>, char, ErrMode<ContextError>>,
+) -> impl Parser<Input<'a>, String, ErrMode<ContextError>> {
+    repeat(0.., character).fold(String::new, |mut text, c| {
+        text.push(c);
+        text
+    })
+}
+
+/// `\n`, `\x41`, `\101`, `\cC` and their like; any other character stands for itself.
+fn escape(input: &mut Input<'_>) -> ModalResult<char> {
+    let hexadecimal = preceded('x', take_while(1..=2, |c: char| c.is_ascii_hexdigit()))
+        .map(|digits| character(digits, 16));
+    let octal = take_while(1..=3, '0'..='7').map(|digits| character(digits, 8));
+    let control = preceded('c', any).map(|c: char| char::from(c.to_ascii_uppercase() as u8 & 0x1f));
+    let named = alt((
+        'a'.value('\u{7}'),
+        'b'.value('\u{8}'),
+        'E'.value('\u{1b}'),
+        'f'.value('\u{c}'),
+        'n'.value('\n'),
+        'r'.value('\r'),
+        't'.value('\t'),
+        'v'.value('\u{b}'),
+    ));
+    preceded('\\', alt((hexadecimal, octal, control, named, any))).parse_next(input)
+}
+
+fn character(digits: &str, radix: u32) -> char {
+    let code = u32::from_str_radix(digits, radix).unwrap_or_default();
+    char::from(u8::try_from(code & 0xff).unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn words(text: &str) -> Vec<String> {
-        lex(0, text)
+    fn words(line: &str) -> Vec<String> {
+        let mut lexemes = Vec::new();
+        lex(
+            &Text::literal(line, 0, 0),
+            &Sources::default(),
+            &mut lexemes,
+        );
+        lexemes
             .into_iter()
             .map(|lexeme| match lexeme {
                 Lexeme::Word(word) => word.text,
@@ -143,44 +224,58 @@ mod tests {
     }
 
     #[test]
-    fn words_braces_and_comments() {
-        assert_eq!(
-            words("a b{c}#d\r\n!e\nf"),
-            ["a", "b", "{", "c", "}", "/", "/", "f"]
-        );
+    fn words_and_braces() {
+        assert_eq!(words("a b{c}\r"), ["a", "b", "{", "c", "}"]);
+        assert_eq!(words("name VI_${NUM} {"), ["name", "VI_${NUM}", "{"]);
     }
 
     #[test]
     fn quotes_group_and_protect() {
-        assert_eq!(words(r#"script "a #b {c}" d"#), ["script", "a #b {c}", "d"]);
+        assert_eq!(words(r#"label "a #b {c}" d"#), ["label", "a #b {c}", "d"]);
         assert_eq!(words(r#""say \"hi\" \n""#), [r#"say "hi" \n"#]);
-        assert_eq!(words(r"pass\#word"), ["pass#word"]);
-        assert_eq!(words("a \"b c\nd"), ["a", "?", "/", "d"]);
+        assert_eq!(words("a \"b c"), ["a", "?"]);
+        assert_eq!(words(r#"a"b"c"#), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn commands_are_quoted_as_in_a_shell() {
+        assert_eq!(
+            words(r#"script abcd" efg h jkl "mnop root"#),
+            ["script", "abcd efg h jkl mnop", "root"]
+        );
+        assert_eq!(
+            words(r#"notify "a 'b c' d" x y"#),
+            ["notify", "a 'b c' d", "x", "y"]
+        );
+        assert_eq!(words(r"script '/bin/a b'"), ["script", "/bin/a b"]);
+        assert_eq!(
+            words(r#"script "\x41\102\t\cA\q\"""#),
+            ["script", "AB\t\u{1}q\""]
+        );
+        assert_eq!(
+            words(r#"x { script "a b" }"#),
+            ["x", "{", "script", "a b", "}"]
+        );
+        assert_eq!(words("script \"a b"), ["script", "?"]);
+        let long = format!("script {}\"", "a".repeat(100_000));
+        assert_eq!(words(&long), ["script", "?"]);
     }
 
     #[test]
     fn spans_are_byte_ranges() {
-        let lexemes = lex(3, "é \"b c\" d");
-        let spans: Vec<_> = lexemes
+        let mut lexemes = Vec::new();
+        lex(
+            &Text::literal("é \"b c\" d", 3, 10),
+            &Sources::default(),
+            &mut lexemes,
+        );
+        let ranges: Vec<_> = lexemes
             .iter()
             .map(|lexeme| match lexeme {
-                Lexeme::Word(word) => word.span.clone(),
+                Lexeme::Word(word) => (word.span.file, word.span.range),
                 other => panic!("{other:?}"),
             })
             .collect();
-        assert_eq!(
-            spans[1],
-            Span {
-                file: 3,
-                range: 3..8
-            }
-        );
-        assert_eq!(
-            spans[2],
-            Span {
-                file: 3,
-                range: 9..10
-            }
-        );
+        assert_eq!(ranges, [(3, (10, 12)), (3, (13, 18)), (3, (19, 20))]);
     }
 }

@@ -1,7 +1,7 @@
 //! A checked configuration.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Duration,
 };
@@ -9,11 +9,15 @@ use std::{
 use vrrp_common::{
     contract::Family,
     election::Announce,
+    slot::LeaseMode,
     vrrp::{GROUP_V4, GROUP_V6, Version},
 };
 
 use super::source::Span;
-use crate::net::VirtualAddress;
+use crate::{
+    election::Scheduling,
+    net::{Route, Rule, VirtualAddress},
+};
 
 /// Everything that can be served.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +30,32 @@ pub struct Config {
     pub instances: Vec<Instance>,
     /// `vrrp_sync_group`, in the order of the file.
     pub groups: Vec<SyncGroup>,
+    /// `static_ipaddress`, `static_routes` and `static_rules`.
+    pub statics: Statics,
+    /// `garp_group`, in the order of the file.
+    pub garp_groups: Vec<GarpGroup>,
+}
+
+/// `garp_group`: interfaces that take turns with their announcements.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GarpGroup {
+    /// `garp_interval`.
+    pub garp_interval: Duration,
+    /// `gna_interval`.
+    pub gna_interval: Duration,
+    /// `interface`, `interfaces`.
+    pub interfaces: Vec<String>,
+}
+
+/// What is there whatever the state of any instance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Statics {
+    /// `static_ipaddress`; each names its interface.
+    pub addresses: Vec<VirtualAddress>,
+    /// `static_routes`.
+    pub routes: Vec<Route>,
+    /// `static_rules`.
+    pub rules: Vec<Rule>,
 }
 
 impl Config {
@@ -36,11 +66,25 @@ impl Config {
         self.instances.iter().map(of).sum()
     }
 
+    /// How many interfaces there are in all that carry an instance or one of its addresses.
+    #[must_use]
+    pub fn interface_count(&self) -> usize {
+        let mut names: BTreeSet<&str> = BTreeSet::new();
+        for instance in &self.instances {
+            let addresses = instance.addresses.iter().chain(&instance.excluded);
+            names.extend(addresses.filter_map(|entry| entry.interface.as_deref()));
+            names.insert(&instance.interface);
+        }
+        names.len()
+    }
+
     /// How many unicast peers there are in all.
     #[must_use]
     pub fn peer_count(&self) -> usize {
         let unicast = self.instances.iter().filter_map(|it| it.unicast.as_ref());
-        unicast.map(|unicast| unicast.peers.len()).sum()
+        let peers: usize = unicast.map(|unicast| unicast.peers.len()).sum();
+        let listed = self.instances.iter().map(|it| it.accept_from.len());
+        peers + listed.sum::<usize>()
     }
 }
 
@@ -57,6 +101,12 @@ pub struct Global {
     pub script_user: Option<ScriptUser>,
     /// `dynamic_interfaces`: interfaces may appear later.
     pub dynamic_interfaces: bool,
+    /// `net_namespace`: the network namespace to run in, by its name.
+    pub net_namespace: Option<String>,
+    /// `enable_script_security`: scripts of root that others can change are not run.
+    pub script_security: bool,
+    /// `default_interface`: where static addresses are that name none.
+    pub default_interface: String,
     /// `vrrp_script_default_weight`: the weight of a script that has none.
     pub default_weight: i32,
     /// `vrrp_version`, with its place.
@@ -67,6 +117,10 @@ pub struct Global {
     pub down_timer_adverts: u8,
     /// `vrrp_garp_*`.
     pub announce: Announce,
+    /// `vrrp_garp_interval`: the pause after a gratuitous ARP.
+    pub garp_interval: Duration,
+    /// `vrrp_gna_interval`: the pause after an unsolicited neighbour advertisement.
+    pub gna_interval: Duration,
     /// `vrrp_mcast_group4`.
     pub group_v4: Ipv4Addr,
     /// `vrrp_mcast_group6`.
@@ -81,6 +135,10 @@ pub struct Global {
     pub lower_prio_no_advert: bool,
     /// `vrrp_startup_delay`: how long after its start the daemon takes no part.
     pub startup_delay: Duration,
+    /// `vrrp_delay_after_boot`: how long after the machine's start.
+    pub delay_after_boot: Duration,
+    /// `vrrp_rt_priority` and its like.
+    pub scheduling: Scheduling,
 }
 
 /// The weight of a script that has none, unless configured: what the mission asks for.
@@ -92,11 +150,16 @@ impl Default for Global {
             router_id: None,
             script_user: None,
             dynamic_interfaces: false,
+            net_namespace: None,
+            script_security: false,
+            default_interface: "eth0".to_owned(),
             default_weight: DEFAULT_WEIGHT,
             version: None,
             checksum_message_only: false,
             down_timer_adverts: vrrp_common::timers::DOWN_TIMER_ADVERTS,
             announce: Announce::default(),
+            garp_interval: Duration::ZERO,
+            gna_interval: Duration::ZERO,
             group_v4: Ipv4Addr::from(GROUP_V4),
             group_v6: Ipv6Addr::from(GROUP_V6),
             strict: false,
@@ -104,6 +167,8 @@ impl Default for Global {
             higher_prio_send_advert: false,
             lower_prio_no_advert: false,
             startup_delay: Duration::ZERO,
+            delay_after_boot: Duration::ZERO,
+            scheduling: Scheduling::default(),
         }
     }
 }
@@ -136,6 +201,8 @@ pub struct Script {
     pub fall: u32,
     /// Who runs it.
     pub user: Option<ScriptUser>,
+    /// `init_fail`: it has failed until it succeeds.
+    pub init_fail: bool,
     /// Where it stands.
     pub span: Span,
 }
@@ -145,7 +212,7 @@ pub struct Script {
 pub struct Weight {
     /// -253 to 253; 0 = failure means FAULT.
     pub value: i32,
-    /// `reverse`: success counts as failure.
+    /// `reverse`: what is added is taken away and the other way round; with 0, success means FAULT.
     pub reverse: bool,
 }
 
@@ -154,19 +221,19 @@ impl Weight {
     /// holds the instance in FAULT.
     #[must_use]
     pub const fn share(self, up: bool) -> Option<i32> {
-        let up = up != self.reverse;
+        let sign = if self.reverse { -1 } else { 1 };
         match (self.value, up) {
-            (0, true) => Some(0),
-            (0, false) => None,
-            (weight, true) if weight > 0 => Some(weight),
-            (weight, false) if weight < 0 => Some(weight),
+            (0, up) if up != self.reverse => Some(0),
+            (0, _) => None,
+            (weight, true) if weight > 0 => Some(sign * weight),
+            (weight, false) if weight < 0 => Some(sign * weight),
             _ => Some(0),
         }
     }
 }
 
 /// `vrrp_instance`: one virtual router.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a keyword of its own"
@@ -184,18 +251,37 @@ pub struct Instance {
     pub group: IpAddr,
     /// `unicast_peer` and what goes with it, instead of multicast.
     pub unicast: Option<Unicast>,
+    /// `accept_from`: the only routers whose multicast adverts count; empty = all.
+    pub accept_from: Vec<IpAddr>,
+    /// `lease`: what becomes of a MASTER that nobody vouches for.
+    pub lease: LeaseMode,
     /// `unicast_src_ip` or `mcast_src_ip`: where adverts come from.
     pub source: Option<IpAddr>,
     /// `virtual_router_id`.
     pub vrid: u8,
+    /// `use_vmac`: the MAC that goes with the addresses from router to router.
+    pub virtual_mac: Option<[u8; 6]>,
+    /// `vmac_xmit_base`: adverts leave with the interface's MAC all the same.
+    pub sends_from_port: bool,
     /// `priority`: the base priority.
     pub priority: u8,
     /// `advert_int` in centiseconds.
     pub interval_cs: u16,
+    /// `state MASTER`, or an owner that says nothing. It makes no MASTER.
+    pub wants_master: bool,
     /// `virtual_ipaddress`, in order.
     pub addresses: Vec<VirtualAddress>,
+    /// What adverts carry: the same, with an address that is written twice twice, as other routers with the
+    /// same file have it.
+    pub advertised: Vec<IpAddr>,
     /// `virtual_ipaddress_excluded`: on the interface, but not in adverts.
     pub excluded: Vec<VirtualAddress>,
+    /// `virtual_routes`: there while it is MASTER.
+    pub routes: Vec<Route>,
+    /// `virtual_rules`: there while it is MASTER.
+    pub rules: Vec<Rule>,
+    /// `promote_secondaries`: an address of a subnet does not take the others along when it goes.
+    pub promote_secondaries: bool,
     /// Accept_Mode: false with `no_accept`.
     pub accept: bool,
     /// `strict_mode`.
@@ -227,6 +313,14 @@ pub struct Instance {
 }
 
 impl Instance {
+    /// Whether it says the same, wherever it stands.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let mut moved = other.clone();
+        moved.span.clone_from(&self.span);
+        *self == moved
+    }
+
     /// The family of its adverts: that of its first address.
     #[must_use]
     pub fn family(&self) -> Family {
@@ -237,7 +331,7 @@ impl Instance {
 /// How adverts travel without multicast.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unicast {
-    /// `unicast_peer`.
+    /// `unicast_peer`; without any (`unicast_fault_no_peer`) the instance is in FAULT.
     pub peers: Vec<Peer>,
     /// `unicast_ttl`.
     pub ttl: u8,
@@ -276,6 +370,8 @@ pub struct TrackScript {
     pub script: String,
     /// Its weight here.
     pub weight: Weight,
+    /// Somebody has written a weight down.
+    pub is_given: bool,
 }
 
 /// A tracked interface.
@@ -287,7 +383,7 @@ pub struct TrackInterface {
     pub weight: Weight,
 }
 
-/// `notify_master`, `notify_backup`, `notify_fault`, `notify_stop` and `notify`.
+/// `notify_master`, `notify_backup`, `notify_fault`, `notify_stop`, `notify_deleted` and `notify`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notify {
     /// Run on entering MASTER.
@@ -298,15 +394,45 @@ pub struct Notify {
     pub fault: Option<NotifyScript>,
     /// Run when the daemon stops.
     pub stop: Option<NotifyScript>,
+    /// Run when a reload removes the instance.
+    pub deleted: Option<NotifyScript>,
+    /// `notify_deleted` without a script: the general one is told DELETED then, not FAULT.
+    pub tells_deleted: bool,
     /// Run on every change, with four more arguments.
     pub any: Option<NotifyScript>,
 }
 
 /// A script to run on a state change.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct NotifyScript {
     /// The command line.
     pub command: String,
     /// Who runs it.
     pub user: Option<ScriptUser>,
+    /// Where it stands, which is no part of what it is.
+    pub span: Span,
+}
+
+impl PartialEq for NotifyScript {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.command, &self.user) == (&other.command, &other.user)
+    }
+}
+
+impl Eq for NotifyScript {}
+
+impl Notify {
+    /// Every script that may be there.
+    pub(super) fn scripts_mut(&mut self) -> [&mut Option<NotifyScript>; 6] {
+        let Self {
+            master,
+            backup,
+            fault,
+            stop,
+            deleted,
+            any,
+            tells_deleted: _,
+        } = self;
+        [master, backup, fault, stop, deleted, any]
+    }
 }

@@ -1,13 +1,11 @@
-//! Words to nested blocks, `include` followed. A brace may stand on the keyword's line, on its own,
+//! Words to nested blocks. A brace may stand on the keyword's line, on its own,
 //! or with the whole block on one line.
-
-use std::path::{Path, PathBuf};
 
 use super::{
     diagnostics::{Diagnostic, Diagnostics},
     keywords,
-    lexer::{Lexeme, Word, lex},
-    source::{Sources, Span},
+    lexer::{Lexeme, Word},
+    source::Span,
 };
 
 /// A line, with the block that belongs to it.
@@ -47,26 +45,16 @@ impl Node {
 /// How deep blocks may nest; keepalived's own go three deep.
 const MAX_DEPTH: usize = 32;
 
-pub(super) fn parse(
-    path: &Path,
-    text: String,
-    sources: &mut Sources,
-    diagnostics: &mut Diagnostics,
-) -> Vec<Node> {
+pub(super) fn parse(lexemes: Vec<Lexeme>, diagnostics: &mut Diagnostics) -> Vec<Node> {
     let mut parser = Parser {
-        sources,
         diagnostics,
-        including: Vec::new(),
         depth: 0,
     };
-    parser.file(path, text)
+    parser.blocks(Cursor { lexemes, next: 0 })
 }
 
 struct Parser<'a> {
-    sources: &'a mut Sources,
     diagnostics: &'a mut Diagnostics,
-    /// The files being read, the outermost first.
-    including: Vec<PathBuf>,
     /// How many blocks are open.
     depth: usize,
 }
@@ -74,12 +62,24 @@ struct Parser<'a> {
 struct Cursor {
     lexemes: Vec<Lexeme>,
     next: usize,
-    directory: PathBuf,
 }
 
 impl Cursor {
     fn peek(&self, ahead: usize) -> Option<&Lexeme> {
         self.lexemes.get(self.next + ahead)
+    }
+
+    /// Takes the next word out.
+    fn word(&mut self) -> Option<Word> {
+        let next = self.lexemes.get_mut(self.next)?;
+        let Lexeme::Word(_) = next else {
+            return None;
+        };
+        self.next += 1;
+        match std::mem::replace(next, Lexeme::Newline) {
+            Lexeme::Word(word) => Some(word),
+            _ => None,
+        }
     }
 
     /// Whether what comes next can only stand outside any block: `vrrp_instance NAME {`.
@@ -98,21 +98,7 @@ impl Cursor {
 }
 
 impl Parser<'_> {
-    fn file(&mut self, path: &Path, text: String) -> Vec<Node> {
-        let directory = path.parent().map(Path::to_path_buf).unwrap_or_default();
-        // An editor's byte order mark is no part of the first keyword.
-        let text = match text.strip_prefix('\u{feff}') {
-            Some(rest) => rest.to_owned(),
-            None => text,
-        };
-        let file = self.sources.add(path, text);
-        self.including.push(canonical(path));
-        let lexemes = self.sources.get(file).map(|source| lex(file, &source.text));
-        let mut cursor = Cursor {
-            lexemes: lexemes.unwrap_or_default(),
-            next: 0,
-            directory,
-        };
+    fn blocks(&mut self, mut cursor: Cursor) -> Vec<Node> {
         let mut nodes = Vec::new();
         while cursor.peek(0).is_some() {
             self.lines(&mut cursor, &mut nodes, true);
@@ -124,7 +110,6 @@ impl Parser<'_> {
                 cursor.next += 1;
             }
         }
-        self.including.pop();
         nodes
     }
 
@@ -136,15 +121,15 @@ impl Parser<'_> {
             if words.is_empty() && !root && cursor.at_root_block() {
                 return;
             }
+            if let Some(word) = cursor.word() {
+                words.push(word);
+                continue;
+            }
             match cursor.peek(0).cloned() {
-                None | Some(Lexeme::Close(_)) => return self.end_line(cursor, &mut words, nodes),
-                Some(Lexeme::Word(word)) => {
-                    words.push(word);
+                None | Some(Lexeme::Close(_)) => return end_line(&mut words, nodes),
+                Some(Lexeme::Newline | Lexeme::Word(_)) => {
                     cursor.next += 1;
-                }
-                Some(Lexeme::Newline) => {
-                    cursor.next += 1;
-                    self.end_line(cursor, &mut words, nodes);
+                    end_line(&mut words, nodes);
                 }
                 Some(Lexeme::Unterminated(span)) => {
                     cursor.next += 1;
@@ -158,22 +143,6 @@ impl Parser<'_> {
                     self.block(cursor, &mut words, nodes, span);
                 }
             }
-        }
-    }
-
-    fn end_line(&mut self, cursor: &Cursor, words: &mut Vec<Word>, nodes: &mut Vec<Node>) {
-        if words.is_empty() {
-            return;
-        }
-        let node = Node {
-            words: std::mem::take(words),
-            block: None,
-            unclosed: false,
-        };
-        if node.keyword() == "include" {
-            self.include(cursor, &node, nodes);
-        } else {
-            nodes.push(node);
         }
     }
 
@@ -226,60 +195,14 @@ impl Parser<'_> {
             ),
         }
     }
-
-    /// `include PATTERN`, relative to the including file. A pattern without a file is no error.
-    fn include(&mut self, cursor: &Cursor, node: &Node, nodes: &mut Vec<Node>) {
-        let Some(word) = node.arguments().first() else {
-            self.diagnostics.push(
-                Diagnostic::error(node.span(), "include needs a file name").help("include FILE"),
-            );
-            return;
-        };
-        let pattern = cursor.directory.join(&word.text);
-        let paths = match glob::glob(&pattern.to_string_lossy()) {
-            Ok(paths) => paths,
-            Err(error) => {
-                self.diagnostics.push(Diagnostic::error(
-                    word.span.clone(),
-                    format!("bad pattern: {error}"),
-                ));
-                return;
-            }
-        };
-        let mut any = false;
-        for path in paths.filter_map(Result::ok).filter(|path| path.is_file()) {
-            any = true;
-            if self.including.contains(&canonical(&path)) {
-                self.diagnostics.push(
-                    Diagnostic::error(
-                        word.span.clone(),
-                        format!("{} is being read already", path.display()),
-                    )
-                    .help("a file cannot include itself, not even through others; it is skipped"),
-                );
-                continue;
-            }
-            match std::fs::read(&path) {
-                Ok(bytes) => {
-                    let text = String::from_utf8_lossy(&bytes).into_owned();
-                    nodes.extend(self.file(&path, text));
-                }
-                Err(error) => self.diagnostics.push(
-                    Diagnostic::error(word.span.clone(), format!("{}: {error}", path.display()))
-                        .help("the file exists and cannot be read; check its permissions"),
-                ),
-            }
-        }
-        if !any {
-            self.diagnostics.push(Diagnostic::warning(
-                word.span.clone(),
-                format!("no file matches {}", pattern.display()),
-            ));
-        }
-    }
 }
 
-/// One name per file, whatever way leads to it.
-fn canonical(path: &Path) -> PathBuf {
-    path.canonicalize().unwrap_or_else(|_| path.to_path_buf())
+fn end_line(words: &mut Vec<Word>, nodes: &mut Vec<Node>) {
+    if !words.is_empty() {
+        nodes.push(Node {
+            words: std::mem::take(words),
+            block: None,
+            unclosed: false,
+        });
+    }
 }

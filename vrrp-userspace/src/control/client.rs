@@ -1,14 +1,14 @@
 //! The asking end, for the command line.
 
-use std::{io, path::Path};
+use std::{io, path::Path, time::Duration};
 
 use http_body_util::{BodyExt as _, Empty};
 use hyper::{Request, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
-use tokio::net::UnixStream;
+use tokio::{net::UnixStream, time};
 
-use super::model::Status;
+use super::model::{InstanceStatus, Reloaded, Status};
 
 /// Why there is no answer.
 #[derive(Debug, Error)]
@@ -32,10 +32,35 @@ pub enum ClientError {
     /// The daemon refused.
     #[error("the daemon answered {0}; it may be stopping")]
     Refused(hyper::StatusCode),
+    /// It does not read its configuration for us.
+    #[error("not reloaded ({0}): {1}")]
+    NotReloaded(hyper::StatusCode, String),
+    /// The daemon goes on as it is.
+    #[error("not upgraded ({0}): {1}")]
+    NotUpgraded(hyper::StatusCode, String),
+    /// The next daemon did not live.
+    #[error(
+        "the new daemon has ended; its log says why, and what it has left is taken off by `xvrrp cleanup`"
+    )]
+    Ended,
     /// The answer makes no sense.
     #[error("the daemon's answer makes no sense ({0}); is it another version?")]
     Answer(#[from] serde_json::Error),
 }
+
+/// What an upgrade has done.
+#[derive(Clone, Debug)]
+pub struct Upgraded {
+    /// The version before.
+    pub from: String,
+    /// The version that runs now.
+    pub to: String,
+    /// Every instance and its state, before and after.
+    pub instances: Vec<String>,
+}
+
+/// How often the new daemon is looked for.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Asks for the status.
 ///
@@ -43,6 +68,108 @@ pub enum ClientError {
 ///
 /// [`ClientError`].
 pub async fn status(socket: &Path) -> Result<Status, ClientError> {
+    let request = Request::get("/status")
+        .header("host", "xvrrp")
+        .body(Empty::<Bytes>::new())?;
+    let (status, body) = ask(socket, request).await?;
+    if !status.is_success() {
+        return Err(ClientError::Refused(status));
+    }
+    Ok(serde_json::from_slice(&body)?)
+}
+
+/// Makes the daemon read its configuration again, and waits until that is applied.
+///
+/// # Errors
+///
+/// [`ClientError`]; a configuration that is refused is an answer.
+pub async fn reload(socket: &Path) -> Result<Reloaded, ClientError> {
+    let before = status(socket).await?;
+    let request = Request::post("/reload")
+        .header("host", "xvrrp")
+        .body(Empty::<Bytes>::new())?;
+    match ask(socket, request).await {
+        Ok((status, body)) if status.is_success() => Ok(serde_json::from_slice(&body)?),
+        Ok((status, body)) => {
+            let reason = String::from_utf8_lossy(&body).into_owned();
+            Err(ClientError::NotReloaded(status, reason))
+        }
+        // The configuration has outgrown the process, which goes on as another image.
+        Err(ClientError::Http(_)) => {
+            let after = next(socket, &before).await?;
+            Ok(Reloaded {
+                applied: true,
+                code: 0,
+                message: format!("{} instances, as a new process", after.instances.len()),
+            })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes the daemon put the installed binary in its place, and waits until that one answers.
+///
+/// # Errors
+///
+/// [`ClientError`], with the daemon's reason where it goes on as it is.
+pub async fn upgrade(socket: &Path) -> Result<Upgraded, ClientError> {
+    let before = status(socket).await?;
+    let request = Request::post("/upgrade")
+        .header("host", "xvrrp")
+        .body(Empty::<Bytes>::new())?;
+    match ask(socket, request).await {
+        Ok((status, body)) => {
+            let reason = String::from_utf8_lossy(&body).into_owned();
+            return Err(ClientError::NotUpgraded(status, reason));
+        }
+        // The image that we talked to is gone: just what was asked for.
+        Err(ClientError::Http(_)) => {}
+        Err(error) => return Err(error),
+    }
+    let after = next(socket, &before).await?;
+    Ok(compare(before, after))
+}
+
+/// Waits until another daemon answers than before.
+async fn next(socket: &Path, before: &Status) -> Result<Status, ClientError> {
+    loop {
+        if let Ok(after) = status(socket).await
+            && after.started_ns != before.started_ns
+        {
+            return Ok(after);
+        }
+        if !Path::new("/proc").join(before.pid.to_string()).exists() {
+            return Err(ClientError::Ended);
+        }
+        time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+fn compare(before: Status, after: Status) -> Upgraded {
+    let state_of = |name: &str| {
+        let mut all = before.instances.iter();
+        let found = all.find(|instance| instance.name == name);
+        found.map_or("-", |instance| &*instance.state)
+    };
+    let line = |instance: &InstanceStatus| {
+        let InstanceStatus { name, state, .. } = instance;
+        format!("({name}) {} -> {state}", state_of(name))
+    };
+    let is_gone = |it: &&InstanceStatus| !after.instances.iter().any(|now| now.name == it.name);
+    let gone = before.instances.iter().filter(is_gone);
+    let gone = gone.map(|it| format!("({}) {} -> gone", it.name, it.state));
+    let instances = after.instances.iter().map(line).chain(gone).collect();
+    Upgraded {
+        from: before.version,
+        to: after.version,
+        instances,
+    }
+}
+
+async fn ask(
+    socket: &Path,
+    request: Request<Empty<Bytes>>,
+) -> Result<(hyper::StatusCode, Bytes), ClientError> {
     let stream = UnixStream::connect(socket)
         .await
         .map_err(|error| ClientError::Connect {
@@ -51,13 +178,7 @@ pub async fn status(socket: &Path) -> Result<Status, ClientError> {
         })?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
-    let request = Request::get("/status")
-        .header("host", "xvrrp")
-        .body(Empty::<Bytes>::new())?;
     let response = sender.send_request(request).await?;
-    if !response.status().is_success() {
-        return Err(ClientError::Refused(response.status()));
-    }
-    let body = response.into_body().collect().await?.to_bytes();
-    Ok(serde_json::from_slice(&body)?)
+    let status = response.status();
+    Ok((status, response.into_body().collect().await?.to_bytes()))
 }

@@ -5,6 +5,7 @@ pub mod model;
 mod server;
 mod table;
 
-pub use client::{ClientError, status};
-pub use server::{Question, serve};
+pub use client::{ClientError, Upgraded, reload, status, upgrade};
+pub use model::{Reloaded, Reloads};
+pub use server::{Question, serve, serve_connection};
 pub use table::render;

@@ -11,16 +11,71 @@ pub struct Status {
     pub version: String,
     /// Its process id.
     pub pid: u32,
+    /// When it started, in nanoseconds of `CLOCK_BOOTTIME`: an upgrade keeps the process id.
+    #[serde(default)]
+    pub started_ns: u64,
     /// `router_id`, or the host name.
     pub router_id: String,
     /// Where the configuration comes from.
     pub configuration: String,
+    /// What became of reloads.
+    #[serde(default)]
+    pub reloads: Reloads,
     /// Every virtual router.
     pub instances: Vec<InstanceStatus>,
     /// Every interface that carries one.
     pub interfaces: Vec<InterfaceStatus>,
     /// Every health check.
     pub scripts: Vec<ScriptStatus>,
+}
+
+/// What became of a reload.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Whether the file is what is served now.
+    pub applied: bool,
+    /// What `xvrrp reload` exits with: 0, the code of `xvrrp check`, or 1.
+    pub code: u8,
+    /// What has changed, or what is wrong.
+    pub message: String,
+}
+
+impl Reloaded {
+    /// Nothing was changed.
+    #[must_use]
+    pub const fn refused(code: u8, message: String) -> Self {
+        Self {
+            applied: false,
+            code,
+            message,
+        }
+    }
+}
+
+/// What became of all reloads since the daemon started.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Reloads {
+    /// Those that were applied.
+    pub applied: u64,
+    /// Those that changed nothing.
+    pub refused: u64,
+    /// What became of the last one.
+    pub last: Option<String>,
+    /// How long applying it took, in seconds.
+    pub last_seconds: f64,
+}
+
+impl Reloads {
+    /// Counts one more.
+    pub fn note(&mut self, reloaded: &Reloaded, took: std::time::Duration) {
+        if reloaded.applied {
+            self.applied += 1;
+        } else {
+            self.refused += 1;
+        }
+        self.last = Some(reloaded.message.clone());
+        self.last_seconds = took.as_secs_f64();
+    }
 }
 
 /// One virtual router.
@@ -38,6 +93,8 @@ pub struct InstanceStatus {
     pub interface: String,
     /// Virtual Router Identifier.
     pub vrid: u8,
+    /// The MAC that its addresses are at: the interface's, or with `use_vmac` the virtual one.
+    pub mac: String,
     /// Protocol version, 2 or 3.
     pub version: u8,
     /// `vrrp_sync_group` that it is a member of.
@@ -61,6 +118,12 @@ pub struct InstanceStatus {
     pub lease_ms: Option<f64>,
     /// Time to the next deadline in milliseconds.
     pub next_deadline_ms: Option<f64>,
+    /// Other interfaces of this machine on which its kernel would answer ARP for the addresses, whether
+    /// this router may or not: nothing is attached there.
+    #[serde(default)]
+    pub unfenced: Vec<String>,
+    /// What neighbours did wrong, the latest first.
+    pub mistakes: Vec<NeighbourMistake>,
     /// Counters, user space and kernel.
     pub counters: BTreeMap<String, u64>,
 }
@@ -78,6 +141,17 @@ pub struct CheckShare {
     pub weight: i32,
     /// What it adds to the priority now.
     pub share: i32,
+}
+
+/// Something that a neighbour did wrong.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NeighbourMistake {
+    /// Who, what, and what to do about it.
+    pub what: String,
+    /// Seconds since it was noticed first.
+    pub first_seconds: f64,
+    /// Seconds since it was noticed last.
+    pub last_seconds: f64,
 }
 
 /// The current master.
@@ -110,6 +184,9 @@ pub struct InterfaceStatus {
     pub held_by: Option<String>,
     /// Whether the kernel is kept from answering for our addresses unless the lease allows it.
     pub fence: bool,
+    /// Why a program is missing beside the one that judges frames: then there is no virtual MAC, or
+    /// what the kernel says of its own accord is not held back.
+    pub companion_problem: Option<String>,
     /// What the kernel program counted.
     pub kernel: BTreeMap<String, u64>,
     /// Adverts it rejected, by reason.

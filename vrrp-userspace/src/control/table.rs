@@ -104,6 +104,18 @@ fn details(out: &mut String, instance: &InstanceStatus) {
         };
         let _ = writeln!(out, "  {} {}: {up}, {effect}", check.kind, check.name);
     }
+    if !instance.unfenced.is_empty() {
+        let _ = writeln!(
+            out,
+            "  outside the fence: the kernel would answer for the addresses on {} too; where that is not \
+             wanted set net.ipv4.conf.INTERFACE.arp_ignore=1",
+            instance.unfenced.join(", ")
+        );
+    }
+    for mistake in &instance.mistakes {
+        let ago = duration(mistake.last_seconds);
+        let _ = writeln!(out, "  neighbour, {ago} ago: {}", mistake.what);
+    }
     let counters = nonzero(&instance.counters);
     if !counters.is_empty() {
         let _ = writeln!(out, "  {counters}");
@@ -121,6 +133,9 @@ fn kernel(out: &mut String, interface: &InterfaceStatus) {
     }
     if interface.attached.is_some() && !interface.fence {
         let _ = write!(out, ", NO FENCE");
+    }
+    if let Some(problem) = &interface.companion_problem {
+        let _ = write!(out, ", NO VIRTUAL MAC: {problem}");
     }
     if !interface.running {
         let _ = write!(out, ", no carrier");

@@ -1,13 +1,17 @@
 //! Leaving nothing behind: the record of what may be left, and the end in order.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result, anyhow, bail};
 use tokio::time;
 
 use super::{Daemon, STOP_PATIENCE, service_manager};
 use crate::{
+    handover::Handover,
     net::{self, InterfaceTable},
     notify::Announced,
-    remains::Record,
+    remains::{Placed, Record},
+    run_dir,
 };
 
 impl Daemon {
@@ -17,9 +21,14 @@ impl Daemon {
     pub(super) async fn write_record(&mut self, table: &InterfaceTable) -> Result<bool> {
         let directory = self.claim.directory();
         let mut left = Vec::new();
+        let mut stays = BTreeSet::new();
         match Record::load(directory) {
             Ok(before) => {
-                for outcome in before.unwrap_or_default().take_off(table) {
+                let mut before = before.unwrap_or_default();
+                stays = before.addresses.clone();
+                stays.retain(|placed| self.inherited(placed, table) || self.statics.want(placed));
+                before.addresses.retain(|placed| !stays.contains(placed));
+                for outcome in before.take_off(table) {
                     match outcome.result {
                         Ok(done) => tracing::info!("left by the daemon before: {done}"),
                         Err(error) => {
@@ -37,17 +46,30 @@ impl Daemon {
         let table = net::read().await?;
         for supervised in self.supervised.values_mut() {
             supervised.notice_own(&table);
+            supervised.notice_own_of_others(&table);
         }
+        self.statics.notice_own(&table, &stays);
         let nothing_left = left.is_empty();
         self.left = left;
         self.store_record(&table)?;
         Ok(nothing_left)
     }
 
-    fn store_record(&self, table: &InterfaceTable) -> Result<()> {
-        let directory = self.claim.directory();
+    pub(super) fn store_record(&self, table: &InterfaceTable) -> Result<()> {
+        self.store_record_with(table, self.going.clone())
+    }
+
+    /// Every address that may be on an interface because of us.
+    pub(super) fn all_placed(&self, table: &InterfaceTable) -> BTreeSet<Placed> {
         let placed = self.supervised.values();
         let ours = placed.flat_map(|supervised| supervised.placed(table));
+        ours.chain(self.statics.placed(table)).collect()
+    }
+
+    /// Writes them down, and others that may still be there.
+    fn store_record_with(&self, table: &InterfaceTable, others: BTreeSet<Placed>) -> Result<()> {
+        let directory = self.claim.directory();
+        let ours = self.all_placed(table).into_iter().chain(others);
         Record::of(ours.chain(self.left.iter().cloned()))
             .store(directory)
             .with_context(|| format!("write down the addresses in {}", directory.display()))
@@ -69,7 +91,14 @@ impl Daemon {
     pub(super) async fn stop(&mut self) -> Result<()> {
         tracing::info!("stopping: resigning and removing the virtual addresses");
         service_manager::stopping();
+        run_dir::note_stop(self.claim.directory());
         let resigned = time::timeout(STOP_PATIENCE, self.election.stop()).await;
+        if time::timeout(STOP_PATIENCE, self.statics.take_away())
+            .await
+            .is_err()
+        {
+            tracing::error!("the kernel did not take the static addresses and routes off in time");
+        }
         let freed = match resigned {
             Ok(()) => self.make_sure_of_the_end().await,
             Err(_) => Err(anyhow!("the kernel did not take the addresses off in time")),
@@ -78,10 +107,24 @@ impl Daemon {
             // A program that stays wants its record: `cleanup` reads it.
             if self.dataplane.release() {
                 Record::clear(self.claim.directory());
+                Handover::clear(self.claim.directory());
+                run_dir::forget_stop(self.claim.directory());
             }
         }
         self.tell_the_scripts().await;
         freed.context("the programs stay as a fence; `xvrrp cleanup` takes everything off")
+    }
+
+    /// Stops saying anything, and leaves the addresses where they are: the kernel answers for them from now
+    /// on, whoever else becomes MASTER (`--dont-release-vrrp`).
+    pub(super) async fn stop_and_keep(&mut self) -> Result<()> {
+        tracing::warn!("stopping; the virtual addresses stay: `xvrrp cleanup` takes them off");
+        service_manager::stopping();
+        run_dir::note_stop(self.claim.directory());
+        let _ = self.election.hand_over().await;
+        self.dataplane.release();
+        self.tell_the_scripts().await;
+        Ok(())
     }
 
     /// Looks at the interfaces: an address that is still there would be the kernel's to answer for

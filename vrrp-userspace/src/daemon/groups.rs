@@ -1,13 +1,13 @@
 //! Sync groups as the control plane sees them: who is in which, and what their scripts are told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use vrrp_common::election::State;
 
 use super::supervisor::Supervised;
 use crate::{
-    config::model::{Config, SyncGroup},
+    config::model::{Config, Notify, ScriptUser, SyncGroup},
     dataplane::Dataplane,
     election::{Command, ElectionHandle, GroupSpec, RouterId, Transition},
     notify::{Announced, Notifier, Subject},
@@ -21,6 +21,10 @@ pub(super) struct Groups {
 
 struct Group {
     name: String,
+    /// Its slot in `MASTER_SEEN`.
+    slot: u32,
+    notify: Notify,
+    script_user: Option<ScriptUser>,
     members: BTreeMap<RouterId, State>,
     notifier: Notifier,
     /// The state its scripts were told last.
@@ -39,7 +43,23 @@ impl Groups {
         dataplane: &mut Dataplane,
         election: &ElectionHandle,
     ) -> Result<Self> {
-        let mut list = Vec::new();
+        let mut groups = Self::default();
+        groups.reload(config, supervised, dataplane, election)?;
+        Ok(groups)
+    }
+
+    /// Follows a configuration. A group that has the name and the members it had goes on as it is. Returns
+    /// slots that are free once the election knows.
+    pub(super) fn reload(
+        &mut self,
+        config: &Config,
+        supervised: &BTreeMap<RouterId, Supervised>,
+        dataplane: &mut Dataplane,
+        election: &ElectionHandle,
+    ) -> Result<Vec<u32>> {
+        let script_user = config.global.script_user.as_ref();
+        let mut before = std::mem::take(&mut self.list);
+        let mut is_new = before.len() != config.groups.len();
         for group in &config.groups {
             let members = members_of(group, supervised);
             if members.len() < group.members.len() {
@@ -50,20 +70,24 @@ impl Groups {
                     group.members.len()
                 );
             }
-            election.send(Command::Group(GroupSpec {
-                slot: dataplane.take_slot()?,
-                members: members.clone(),
-            }));
-            let script_user = config.global.script_user.clone();
-            let subject = Subject::Group(group.name.clone());
-            list.push(Group {
-                name: group.name.clone(),
-                members: members.into_iter().map(|id| (id, State::Init)).collect(),
-                notifier: Notifier::start(subject, group.notify.clone(), script_user),
-                told: None,
-            });
+            let same = |it: &Group| it.name == group.name && it.members.keys().eq(members.keys());
+            let mut entry = if let Some(at) = before.iter().position(same) {
+                before.swap_remove(at)
+            } else {
+                is_new = true;
+                Group::new(group, members, dataplane.take_slot()?, script_user)
+            };
+            entry.notify_by(&group.notify, script_user);
+            self.list.push(entry);
         }
-        Ok(Self { list })
+        if is_new {
+            let specs = self.list.iter().map(|group| GroupSpec {
+                slot: group.slot,
+                members: group.members.keys().copied().collect(),
+            });
+            election.send(Command::Regroup(specs.collect()));
+        }
+        Ok(before.into_iter().map(|gone| gone.slot).collect())
     }
 
     /// The group an instance is in.
@@ -73,6 +97,21 @@ impl Groups {
             .iter()
             .find(|group| group.members.contains_key(&id))?;
         Some(&group.name)
+    }
+
+    /// Members that go on where the daemon before left off were told of then.
+    pub(super) fn take_up(&mut self, supervised: &BTreeMap<RouterId, Supervised>) {
+        for group in &mut self.list {
+            for (id, state) in &mut group.members {
+                let member = supervised.get(id).filter(|it| it.tenure().is_some());
+                if let Some(told) = member.and_then(|it| it.last_transition) {
+                    *state = told.state;
+                }
+            }
+            let mut states = group.members.values();
+            let first = states.next().copied();
+            group.told = first.filter(|first| states.all(|state| state == first));
+        }
     }
 
     /// A member entered a state. The group is in a state when all its members are.
@@ -96,6 +135,11 @@ impl Groups {
         group.notifier.tell(Announced::Entered(state), NO_PRIORITY);
     }
 
+    /// The queues of their scripts.
+    pub(super) fn notifiers(&self) -> impl Iterator<Item = Notifier> {
+        self.list.iter().map(|group| group.notifier.clone())
+    }
+
     /// Tells the scripts that the daemon stops, and waits for them.
     pub(super) async fn tell_and_wait(&self) {
         let told = self.list.iter().map(|group| {
@@ -107,10 +151,55 @@ impl Groups {
     }
 }
 
-fn members_of(group: &SyncGroup, supervised: &BTreeMap<RouterId, Supervised>) -> Vec<RouterId> {
-    supervised
-        .values()
-        .filter(|supervised| group.members.contains(&supervised.instance.name))
-        .map(|supervised| supervised.id)
-        .collect()
+impl Group {
+    fn new(
+        group: &SyncGroup,
+        members: BTreeMap<RouterId, State>,
+        slot: u32,
+        script_user: Option<&ScriptUser>,
+    ) -> Self {
+        let states: BTreeSet<u8> = members.values().map(|state| *state as u8).collect();
+        // Members that all stand alike are told of when that changes.
+        let told = members
+            .values()
+            .next()
+            .copied()
+            .filter(|_| states.len() == 1);
+        let subject = Subject::Group(group.name.clone());
+        Self {
+            name: group.name.clone(),
+            slot,
+            notify: group.notify.clone(),
+            script_user: script_user.cloned(),
+            notifier: Notifier::start(subject, group.notify.clone(), script_user.cloned()),
+            members,
+            told,
+        }
+    }
+
+    /// Events from here on have other scripts.
+    fn notify_by(&mut self, notify: &Notify, script_user: Option<&ScriptUser>) {
+        if *notify == self.notify && script_user == self.script_user.as_ref() {
+            return;
+        }
+        self.notify.clone_from(notify);
+        self.script_user = script_user.cloned();
+        self.notifier.change(notify.clone(), script_user.cloned());
+    }
+}
+
+/// The members that are served, each with the state it was last heard to be in.
+fn members_of(
+    group: &SyncGroup,
+    supervised: &BTreeMap<RouterId, Supervised>,
+) -> BTreeMap<RouterId, State> {
+    let served = supervised.values();
+    let members = served.filter(|it| group.members.contains(&it.instance.name));
+    let members = members.map(|it| {
+        let state = it
+            .last_transition
+            .map_or(State::Init, |entered| entered.state);
+        (it.id, state)
+    });
+    members.collect()
 }

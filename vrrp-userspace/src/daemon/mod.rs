@@ -4,48 +4,56 @@
 mod checks;
 mod ending;
 mod groups;
+mod home;
+mod launch;
+mod leaving;
 mod ports;
+mod reload;
 mod report;
+mod restore;
 mod review;
 mod service_manager;
 mod signals;
+mod starting;
+mod statics;
 mod status;
+mod strangers;
+mod succession;
 mod supervisor;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use tokio::{
     sync::{mpsc, watch},
     time,
 };
-use vrrp_common::{
-    election::{Event, State},
-    validate::Reject,
-};
+use vrrp_common::election::State;
 
 use crate::{
-    config::{
-        self,
-        diagnostics::Severity,
-        model::{Config, SyncGroup},
-    },
-    control::{self, Question},
-    dataplane::{Dataplane, ModeRequest, Plan},
-    election::{self, Command, ElectionHandle, Notice, Parts, RouterId},
-    health::ScriptState,
-    net::{self, AddressWorker, InterfaceTable, PacketSocket},
+    config::{Reader, model::Config},
+    control::{Question, Reloads},
+    dataplane::{Dataplane, ModeRequest},
+    election::{ElectionHandle, Mistake, Notice, RouterId, address_of},
+    handover::Parcel,
+    net::{InterfaceTable, Removed},
     notify::Announced,
-    remains::{self, Placed},
+    remains::Placed,
     run_dir::Claim,
 };
+use checks::Checks;
 use groups::Groups;
+pub use launch::{Launch, reap_children};
+use leaving::Departure;
 use ports::Ports;
+use reload::Reading;
+use restore::{Links, next_removed};
 pub use signals::Signals;
+use statics::Statics;
 use supervisor::Supervised;
 
 /// What a daemon is started with.
@@ -62,13 +70,26 @@ pub struct Options {
     pub claim: Claim,
     /// What ends the daemon or makes it read its configuration again.
     pub signals: Signals,
+    /// How this process was started.
+    pub launch: Launch,
+    /// What the daemon before has handed over.
+    pub parcel: Option<Parcel>,
+    /// Whose members may ask how everything stands.
+    pub control_group: Option<String>,
+    /// Addresses and routes stay where they are when the daemon stops.
+    pub keeps_addresses: bool,
 }
 
 /// Where a configuration comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// A file.
-    File(PathBuf),
+    File {
+        /// Where it is.
+        path: PathBuf,
+        /// How it is read.
+        reader: Reader,
+    },
     /// The embedded default. With `yields`, it steps back for good when a stranger appears on its
     /// VRID.
     Embedded {
@@ -82,15 +103,40 @@ const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// How often the embedded default looks for strangers that speak another version.
 const STRANGER_WATCH: Duration = Duration::from_secs(1);
 
-/// Serves the configuration until SIGTERM or SIGINT.
+/// A daemon that has started.
+pub struct Running(Daemon);
+
+/// Starts serving the configuration.
 ///
 /// # Errors
 ///
 /// When the daemon cannot start, or none of its instances can be served.
-pub async fn run(options: Options) -> Result<()> {
-    let mut daemon = Daemon::start(options).await?;
-    daemon.serve().await?;
-    daemon.stop().await
+pub async fn start(options: Options) -> Result<Running> {
+    Ok(Running(Daemon::start(options).await?))
+}
+
+impl Running {
+    /// Serves until SIGTERM or SIGINT, or until another daemon takes its place.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot go on, or could not leave everything as it found it.
+    pub async fn serve(self) -> Result<()> {
+        let Self(mut daemon) = self;
+        match daemon.serve().await? {
+            End::Stop if daemon.keeps_addresses => daemon.stop_and_keep().await,
+            End::Stop => daemon.stop().await,
+            End::Leave => Ok(()),
+        }
+    }
+}
+
+/// How the daemon ends.
+enum End {
+    /// For good: resign and leave nothing behind.
+    Stop,
+    /// Another one takes its place at once.
+    Leave,
 }
 
 struct Daemon {
@@ -101,10 +147,11 @@ struct Daemon {
     election: ElectionHandle,
     supervised: BTreeMap<RouterId, Supervised>,
     groups: Groups,
-    scripts: BTreeMap<String, watch::Receiver<ScriptState>>,
+    checks: Checks,
     interfaces: watch::Receiver<InterfaceTable>,
     notices: mpsc::UnboundedReceiver<Notice>,
-    checks: mpsc::UnboundedReceiver<String>,
+    /// Names of checks that turned.
+    turned: mpsc::UnboundedReceiver<String>,
     questions: mpsc::Receiver<Question>,
     claim: Claim,
     signals: Signals,
@@ -112,157 +159,78 @@ struct Daemon {
     left: Vec<Placed>,
     /// Until then no instance takes part (`vrrp_startup_delay`).
     starts_at: Option<time::Instant>,
+    statics: Statics,
+    /// Interfaces as they were seen last: with a link go routes that nobody reports.
+    links: Links,
+    /// Routes and rules that were removed; `None` where we have none.
+    routes: Option<mpsc::UnboundedReceiver<Removed>>,
+    /// How this process was started.
+    launch: Launch,
+    /// A daemon before has handed over, and its programs are not all replaced yet.
+    succeeds: bool,
+    /// It wants to leave everything to another daemon.
+    departure: Option<Departure>,
+    /// A changed configuration is being read.
+    reading: Option<Reading>,
+    /// What became of reloads.
+    reloads: Reloads,
+    /// Addresses of the configuration before a reload, which may still be there.
+    going: BTreeSet<Placed>,
+    /// The number of the next instance.
+    next_router: u32,
+    /// Adverts of another version that were counted by the daemon before.
+    other_versions: BTreeMap<u32, u64>,
+    /// When the state is to be written down.
+    state_due: Option<time::Instant>,
+    /// When that was done last.
+    state_written: Option<time::Instant>,
+    /// It could not be, and that was told.
+    cannot_write: bool,
+    /// Addresses stay when it stops.
+    keeps_addresses: bool,
+    /// When this daemon started, in nanoseconds of `CLOCK_BOOTTIME`.
+    started_ns: u64,
 }
 
 impl Daemon {
-    async fn start(options: Options) -> Result<Self> {
-        let Options {
-            config,
-            origin,
-            mode,
-            bpffs,
-            claim,
-            signals,
-        } = options;
-        let interfaces = net::watch().await?;
-        remains::must_be_known(&claim, &bpffs, &interfaces.borrow())?;
-        let mut dataplane = Dataplane::load(&Plan {
-            routers: config.instances.len() + config.groups.len(),
-            addresses: config.address_count(),
-            peers: config.peer_count(),
-            request: mode,
-            pins: Some((bpffs, claim.namespace().to_owned())),
-        })?;
-        let (notices_in, notices) = mpsc::unbounded_channel();
-        let news = dataplane.take_news().context("the doorbell is taken")?;
-        let heartbeat = dataplane
-            .take_heartbeat()
-            .context("the heartbeat is taken")?;
-        let election = election::start(Parts {
-            slots: dataplane.slots(),
-            news,
-            heartbeat,
-            socket: PacketSocket::open().context("open a packet socket (CAP_NET_RAW is needed)")?,
-            addresses: AddressWorker::start().context("start the address worker")?,
-            notices: notices_in,
-        })
-        .context("start the election thread")?;
-        let (question, questions) = mpsc::channel(16);
-        control::serve(&claim.socket(), question)?;
-        let (changed, checks) = mpsc::unbounded_channel();
-        let scripts = checks::start(&config, &changed);
-        let mut daemon = Self {
-            supervised: BTreeMap::new(),
-            groups: Groups::default(),
-            starts_at: None,
-            left: Vec::new(),
-            config,
-            origin,
-            dataplane,
-            ports: Ports::default(),
-            election,
-            scripts,
-            interfaces,
-            notices,
-            checks,
-            questions,
-            claim,
-            signals,
-        };
-        daemon.start_instances().await?;
-        Ok(daemon)
-    }
-
-    async fn start_instances(&mut self) -> Result<()> {
-        let table = self.interfaces.borrow_and_update().clone();
-        for (number, instance) in self.config.instances.clone().into_iter().enumerate() {
-            if table.by_name(&instance.interface).is_none()
-                && !self.config.global.dynamic_interfaces
-            {
-                tracing::error!(
-                    "({}) there is no interface {} (there are {}); the instance is left out. \
-                     Set dynamic_interfaces in global_defs to wait for it",
-                    instance.name,
-                    instance.interface,
-                    table.names()
-                );
-                continue;
-            }
-            let id = RouterId(u32::try_from(number).context("too many instances")?);
-            let slot = self.dataplane.take_slot()?;
-            let script_user = self.config.global.script_user.clone();
-            let member = |group: &SyncGroup| group.members.contains(&instance.name);
-            let grouped = self.config.groups.iter().any(member);
-            let supervised = Supervised::new(id, slot, instance, grouped, script_user);
-            self.election
-                .send(Command::Add(Box::new(supervised.spec())));
-            self.supervised.insert(id, supervised);
-        }
-        if self.supervised.is_empty() {
-            bail!("no instance can be served; see the messages above");
-        }
-        self.groups = Groups::start(
-            &self.config,
-            &self.supervised,
-            &mut self.dataplane,
-            &self.election,
-        )?;
-        self.delay_the_start();
-        let nothing_left = self.write_record(&table).await?;
-        self.review().await;
-        // Where an address is left, the program in front of it stays.
-        if nothing_left {
-            self.dataplane.take_off_elsewhere(&self.interfaces.borrow());
-        }
-        Ok(())
-    }
-
-    /// Instances are held in INIT: adverts are noticed, and nothing follows from them.
-    fn delay_the_start(&mut self) {
-        let delay = self.config.global.startup_delay;
-        if delay.is_zero() {
-            return;
-        }
-        tracing::info!("vrrp_startup_delay: taking no part for {delay:?}");
-        self.starts_at = Some(time::Instant::now() + delay);
-        for supervised in self.supervised.values_mut() {
-            supervised.held_back = true;
-        }
-    }
-
-    async fn end_delay(&mut self) {
-        self.starts_at = None;
-        for supervised in self.supervised.values_mut() {
-            supervised.held_back = false;
-        }
-        self.review().await;
-    }
-
-    async fn serve(&mut self) -> Result<()> {
+    async fn serve(&mut self) -> Result<End> {
         let mut strangers = time::interval(STRANGER_WATCH);
         let yields = self.origin == Origin::Embedded { yields: true };
         service_manager::ready(self.supervised.len());
         loop {
+            let restore_at = self.restore_due();
             tokio::select! {
-                _ = self.signals.terminate.recv() => return Ok(()),
-                _ = self.signals.interrupt.recv() => return Ok(()),
-                _ = self.signals.hangup.recv() => self.reload(),
+                _ = self.signals.terminate.recv() => return Ok(End::Stop),
+                _ = self.signals.interrupt.recv() => return Ok(End::Stop),
+                _ = self.signals.restart.recv() => self.prepare_to_leave(leaving::Way::Restart),
+                ready = leaving::ready(&mut self.departure) => {
+                    if let Some(end) = self.leave(ready).await {
+                        return Ok(end);
+                    }
+                }
+                name = self.signals.dumps.recv() => tracing::warn!(
+                    "{name}: nothing is dumped; `xvrrp status --json` tells how everything stands"
+                ),
+                _ = self.signals.hangup.recv() => self.begin_reload(None),
+                loaded = reload::ready(&mut self.reading) => self.end_reload(loaded).await,
                 Some(notice) = self.notices.recv() => self.notice(&notice),
-                Some(name) = self.checks.recv() => self.check_turned(&name),
+                Some(name) = self.turned.recv() => self.check_turned(&name),
                 changed = self.interfaces.changed() => {
                     changed.context("the interface watch ended")?;
                     self.review().await;
                 }
                 Some(question) = self.questions.recv() => self.answer(question).await,
                 () = until(self.starts_at) => self.end_delay().await,
+                removed = next_removed(&mut self.routes) => self.look_for_routes(&removed),
+                () = until(restore_at) => self.restore(),
+                () = until(self.state_due) => self.write_state().await,
                 _ = strangers.tick(), if yields => self.look_for_other_versions(),
             }
         }
     }
 
     fn check_turned(&mut self, name: &str) {
-        if let Some(script) = self.scripts.get(name) {
-            let state = script.borrow();
+        if let Some(state) = self.checks.state(name) {
             let up = if state.up == Some(true) {
                 "is up"
             } else {
@@ -274,9 +242,10 @@ impl Daemon {
                 .map_or_else(String::new, |last| status::outcome(&last.outcome));
             tracing::info!("check {name} {up} ({last})");
         }
+        self.state_changed();
         let table = self.interfaces.borrow().clone();
         for supervised in self.supervised.values_mut() {
-            supervised.weigh(&table, &self.ports, &self.scripts, &self.election);
+            supervised.weigh(&table, &self.ports, &self.checks, &self.election);
         }
     }
 
@@ -286,79 +255,36 @@ impl Daemon {
             return;
         };
         report::log(&supervised.instance, notice);
+        let is_transition = matches!(notice, Notice::Entered(_));
         match notice {
             Notice::Entered(transition) => {
                 supervised.entered(*transition);
                 self.groups.entered(transition);
-                supervised.reconcile(&self.interfaces.borrow(), &self.election);
+                supervised.reconcile(&self.interfaces.borrow());
                 if transition.state != State::Init {
                     supervised
                         .notifier
                         .tell(Announced::Entered(transition.state), transition.priority);
                 }
             }
-            Notice::OtherAddresses { facts, .. }
-                if self.origin == (Origin::Embedded { yields: true }) =>
+            Notice::Mistake { noticed, .. }
+                if self.origin == (Origin::Embedded { yields: true })
+                    && matches!(noticed.mistake, Mistake::OtherAddresses(_)) =>
             {
-                let sender = report::sender(facts);
+                let sender = address_of(noticed.peer);
                 self.step_back(&format!("{sender} uses this VRID for other addresses"));
             }
             _ => {}
         }
-    }
-
-    /// The embedded default has no claim to a VRID that somebody else uses.
-    fn step_back(&mut self, why: &str) {
-        for (id, supervised) in &mut self.supervised {
-            if supervised.stepped_back.is_none() {
-                tracing::warn!(
-                    "({}) stepping back for good: {why}. Restart, or choose another --vrid",
-                    supervised.instance.name
-                );
-                supervised.stepped_back = Some(why.to_owned());
-                self.election.tell(*id, Event::FaultRaised);
-            }
+        if is_transition {
+            self.state_changed();
         }
     }
 
-    fn look_for_other_versions(&mut self) {
-        let homes: Vec<u32> = self
-            .supervised
-            .values()
-            .map(|supervised| supervised.home.ifindex)
-            .collect();
-        for ifindex in homes {
-            let counters = self.dataplane.counters(ifindex);
-            if counters.is_ok_and(|counters| counters.rejects(Reject::Version) > 0) {
-                self.step_back("a router of another VRRP version uses this VRID");
-            }
-        }
-    }
-
-    /// Not there yet: the file is only checked, so that a mistake is known before the restart.
-    fn reload(&self) {
-        service_manager::reloading();
-        let reason = match &self.origin {
-            Origin::File(path) => match config::load(path) {
-                Ok(loaded) => format!(
-                    "{} has {} errors and {} warnings",
-                    path.display(),
-                    loaded.diagnostics.count(Severity::Error),
-                    loaded.diagnostics.count(Severity::Warning)
-                ),
-                Err(error) => format!("{}: {error:#}", path.display()),
-            },
-            Origin::Embedded { .. } => "the embedded default has no file".to_owned(),
-        };
-        tracing::warn!(
-            "SIGHUP: reloading is not yet supported; restart to apply a changed configuration \
-             ({reason})"
-        );
-        service_manager::ready(self.supervised.len());
-    }
-
-    async fn answer(&self, question: Question) {
+    async fn answer(&mut self, question: Question) {
         match question {
+            Question::Reload(reply) => self.begin_reload(Some(reply)),
+            Question::Upgrade(reply) => self.prepare_to_leave(leaving::Way::Upgrade(reply)),
             Question::Status(reply) => {
                 let snapshots = self.election.snapshot().await;
                 // Whoever asked may have gone.

@@ -1,25 +1,24 @@
 //! Notices of the election thread as log lines. State changes keep keepalived's phrases.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use vrrp_common::{
     election::{Cause, State},
     slot::Facts,
+    validate::Reject,
 };
 
 use crate::{
     config::model::Instance,
-    election::{Notice, RouterId, Transition},
+    election::{Mistake, Notice, Noticed, RouterId, Transition, address_of, reason},
 };
 
 /// Whom a notice is about.
 pub(super) const fn subject(notice: &Notice) -> RouterId {
     match notice {
         Notice::Entered(Transition { id, .. })
-        | Notice::OtherAddresses { id, .. }
-        | Notice::ForeignResignation { id }
-        | Notice::Claim { id, .. }
-        | Notice::AddressRefused { id, .. }
+        | Notice::Mistake { id, .. }
+        | Notice::Refused { id, .. }
         | Notice::SendFailed { id, .. } => *id,
     }
 }
@@ -34,24 +33,10 @@ pub(super) fn log(instance: &Instance, notice: &Notice) {
                 state => tracing::info!("({name}) Entering {} STATE: {why}", state_name(state)),
             }
         }
-        Notice::OtherAddresses { facts, .. } => tracing::warn!(
-            "({name}) {} advertises VRID {} with other addresses than ours ({} of them); \
-             every router of a VRID should list the same",
-            sender(facts),
-            instance.vrid,
-            facts.count
-        ),
-        Notice::ForeignResignation { .. } => tracing::warn!(
-            "({name}) ignored a priority-0 advert from a router that is not the master"
-        ),
-        Notice::Claim {
-            mac: [a, b, c, d, e, f],
-            ..
-        } => tracing::warn!(
-            "({name}) {a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x} claims one of our addresses \
-             while we are MASTER"
-        ),
-        Notice::AddressRefused { what, .. } => tracing::error!("({name}) cannot {what}"),
+        Notice::Mistake { noticed, .. } => {
+            tracing::warn!("({name}) {}", mistake(instance.vrid, noticed));
+        }
+        Notice::Refused { what, .. } => tracing::error!("({name}) cannot {what}"),
         Notice::SendFailed { what, .. } => tracing::error!("({name}) cannot send adverts: {what}"),
     }
 }
@@ -102,13 +87,76 @@ pub(super) fn why(transition: &Transition) -> String {
     }
 }
 
-/// Who said it. An IPv4 address fills the first four bytes, and no IPv6 sender ends in twelve zeros.
+/// Who said it.
 pub(super) fn sender(facts: &Facts) -> IpAddr {
-    let source = facts.source;
-    let is_v4 = source.low == 0 && source.high.trailing_zeros() >= u32::BITS;
-    if is_v4 {
-        Ipv4Addr::from(source.as_v4()).into()
-    } else {
-        Ipv6Addr::from(source.as_v6()).into()
+    address_of(facts.source)
+}
+
+/// What a neighbour does wrong, and what to do about it.
+pub(super) fn mistake(vrid: u8, noticed: &Noticed) -> String {
+    let peer = address_of(noticed.peer);
+    match noticed.mistake {
+        Mistake::Rejected(number) => match reason(number) {
+            Some(reason) => format!("adverts of {peer} are rejected: {}", rejection(reason)),
+            None => format!("adverts of {peer} are rejected"),
+        },
+        Mistake::OtherAddresses(count) => format!(
+            "{peer} advertises VRID {vrid} with other addresses than ours ({count} of them); every router \
+             of a VRID should list the same, and another group of routers needs another VRID"
+        ),
+        Mistake::OtherInterval(interval_cs) => format!(
+            "{peer} advertises every {} s, another interval than ours; backups follow the master's, but \
+             advert_int should be the same everywhere",
+            f64::from(interval_cs) / 100.0
+        ),
+        Mistake::OtherChecksumForm => format!(
+            "{peer} sends the other form of the VRRPv3 checksum; it is accepted, but a stricter router \
+             would not: set v3_checksum_as_v2 the same everywhere"
+        ),
+        Mistake::Owner => format!(
+            "{peer} advertises priority 255: it says that the addresses are its own. If no router of \
+             yours has that priority it is forged, and accept_from names those that count"
+        ),
+        Mistake::ForeignResignation => {
+            "ignored a priority-0 advert that did not come from the master: \
+             another address, or the master's from another MAC"
+                .to_owned()
+        }
+        Mistake::Claim(address) => format!(
+            "{} claims one of our addresses while we are MASTER; find it, and remove the address there",
+            mac(address)
+        ),
     }
+}
+
+/// Why adverts are rejected, as an operator would say it.
+fn rejection(reason: Reject) -> &'static str {
+    match reason {
+        Reject::IpHeader => "their IP header is broken",
+        Reject::Fragment => "they are fragments",
+        Reject::Destination => {
+            "they are not sent to the group, or to us as a unicast peer; see unicast_peer and mcast_dst_ip"
+        }
+        Reject::Ttl => {
+            "their TTL is not 255 (or within min_ttl and max_ttl): they crossed a router"
+        }
+        Reject::Length => "they are shorter or longer than they say",
+        Reject::Version => "they are of another VRRP version; set the same `version` everywhere",
+        Reject::Type => "they are of an unknown type",
+        Reject::Count => "they carry no address",
+        Reject::Interval => "their advert_int is not ours, which VRRPv2 demands, or 0",
+        Reject::Checksum => "their checksum is wrong",
+        Reject::Authentication => "another auth_type or auth_pass than ours",
+        Reject::FirstAddress => "their first address is not link-local, which strict_mode demands",
+        Reject::Sender => "nobody can have that address as a sender of adverts",
+        Reject::OwnAddress => {
+            "they come from our own address: a loop, or two routers with one address"
+        }
+        Reject::Peer => "it is not one of our unicast_peer, or not in accept_from",
+    }
+}
+
+/// A MAC as everybody writes it.
+pub(super) fn mac(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
 }

@@ -10,7 +10,7 @@ use super::{
     ports::Wanted,
     supervisor::{Supervised, VirtualAddresses},
 };
-use crate::net::InterfaceTable;
+use crate::net::{InterfaceTable, Removed};
 
 impl Daemon {
     /// Compares every instance with the world and tells the election what changed.
@@ -23,7 +23,7 @@ impl Daemon {
             supervised.follow_interface(&table, &mut self.dataplane, &vips);
             supervised.announce_home(&table, &self.ports, &self.election);
         }
-        let wanted = self.wanted_interfaces();
+        let wanted = self.wanted_interfaces(&table);
         if self.ports.lacks(&wanted) {
             // The slots say who we are then, and what was left on the interfaces is gone: a program
             // that is attached now finds its maps filled and nothing to hide.
@@ -33,8 +33,13 @@ impl Daemon {
             .review(&wanted, &table, &mut self.dataplane)
             .await;
         for supervised in self.supervised.values_mut() {
-            supervised.weigh(&table, &self.ports, &self.scripts, &self.election);
-            supervised.reconcile(&table, &self.election);
+            supervised.choose_mac(&table, &self.dataplane);
+            supervised.weigh(&table, &self.ports, &self.checks, &self.election);
+            supervised.reconcile(&table);
+        }
+        self.statics.review(&table);
+        if self.links.have_changed(&table) {
+            self.look_for_routes(&Removed::Anything);
         }
     }
 
@@ -57,9 +62,16 @@ impl Daemon {
     }
 
     /// The interfaces that carry instances.
-    fn wanted_interfaces(&self) -> BTreeMap<u32, Wanted> {
+    fn wanted_interfaces(&self, table: &InterfaceTable) -> BTreeMap<u32, Wanted> {
         let mut list: BTreeMap<u32, Wanted> = BTreeMap::new();
-        for Supervised { home, instance, .. } in self.supervised.values() {
+        for supervised in self.supervised.values() {
+            let Supervised { home, instance, .. } = supervised;
+            for elsewhere in &supervised.routed_elsewhere {
+                let ifindex = elsewhere.place.ifindex;
+                let generation = table.by_index(ifindex).map(|it| it.generation);
+                let wanted = list.entry(ifindex).or_default();
+                wanted.generation = generation.unwrap_or_default();
+            }
             if home.ifindex == 0 {
                 continue;
             }

@@ -1,7 +1,8 @@
 //! The signals the daemon answers.
 
 use anyhow::{Context as _, Result};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use nix::sys::signal::{self, SigSet};
+use tokio::signal::unix::{Signal, SignalKind, signal as caught};
 
 /// The signals the daemon answers. Caught before anything is claimed or attached: whoever is ended
 /// early puts away what there is.
@@ -9,6 +10,58 @@ pub struct Signals {
     pub(super) terminate: Signal,
     pub(super) interrupt: Signal,
     pub(super) hangup: Signal,
+    pub(super) restart: Signal,
+    /// What keepalived dumps something for: other programs send it without asking who listens.
+    pub(super) dumps: Dumps,
+}
+
+/// Signals by which keepalived is asked for a dump.
+pub(super) struct Dumps([(&'static str, Signal); 4]);
+
+/// Signals that end the daemon: they must not get lost between two images of it.
+fn ending() -> SigSet {
+    let mut set = SigSet::empty();
+    for signal in [signal::SIGTERM, signal::SIGINT, signal::SIGHUP] {
+        set.add(signal);
+    }
+    let mut raw = *set.as_ref();
+    // SAFETY: the set is a valid one, and the number one of a signal.
+    unsafe { libc::sigaddset(&raw mut raw, libc::SIGRTMIN() + 10) };
+    // SAFETY: made from a valid set.
+    unsafe { SigSet::from_sigset_t_unchecked(raw) }
+}
+
+/// Does something while no signal reaches this process; one that comes then is kept, through `exec` as
+/// well.
+pub(super) async fn held_back<T>(work: impl Future<Output = T>) -> T {
+    // An error would mean that the set is not one.
+    let _ = ending().thread_block();
+    let outcome = work.await;
+    let _ = ending().thread_unblock();
+    outcome
+}
+
+fn dump(name: &'static str, number: i32) -> Result<(&'static str, Signal)> {
+    let signal = caught(SignalKind::from_raw(number)).with_context(|| format!("catch {name}"))?;
+    Ok((name, signal))
+}
+
+/// `SIGRTMIN+10`: end, but leave everything to the next daemon (`RestartKillSignal` of the unit).
+fn restart() -> SignalKind {
+    SignalKind::from_raw(libc::SIGRTMIN() + 10)
+}
+
+impl Dumps {
+    /// Waits until somebody asks for a dump, and says by which signal.
+    pub(super) async fn recv(&mut self) -> &'static str {
+        let [one, two, three, four] = &mut self.0;
+        tokio::select! {
+            _ = one.1.recv() => one.0,
+            _ = two.1.recv() => two.0,
+            _ = three.1.recv() => three.0,
+            _ = four.1.recv() => four.0,
+        }
+    }
 }
 
 impl Signals {
@@ -18,11 +71,21 @@ impl Signals {
     ///
     /// When the kernel or the runtime refuses.
     pub fn catch() -> Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate()).context("catch SIGTERM")?,
-            interrupt: signal(SignalKind::interrupt()).context("catch SIGINT")?,
-            hangup: signal(SignalKind::hangup()).context("catch SIGHUP")?,
-        })
+        let caught = Self {
+            terminate: caught(SignalKind::terminate()).context("catch SIGTERM")?,
+            interrupt: caught(SignalKind::interrupt()).context("catch SIGINT")?,
+            hangup: caught(SignalKind::hangup()).context("catch SIGHUP")?,
+            restart: caught(restart()).context("catch SIGRTMIN+10")?,
+            dumps: Dumps([
+                dump("SIGUSR1", libc::SIGUSR1)?,
+                dump("SIGUSR2", libc::SIGUSR2)?,
+                dump("SIGRTMIN+2", libc::SIGRTMIN() + 2)?,
+                dump("SIGRTMAX-1", libc::SIGRTMAX() - 1)?,
+            ]),
+        };
+        // Whatever came while the image before was replaced.
+        ending().thread_unblock().context("let signals in")?;
+        Ok(caught)
     }
 
     /// Waits until somebody wants the daemon to end.

@@ -1,13 +1,20 @@
 //! The daemon's answer to `status`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs};
 
-use vrrp_common::{contract::Counter, election::State, timers, validate::Reject};
+use vrrp_common::{
+    contract::{Counter, Family},
+    election::State,
+    timers,
+    validate::Reject,
+};
 
 use super::{Daemon, Origin, report, router_id, supervisor::Supervised};
 use crate::{
+    config::model::Instance,
     control::model::{
-        CheckShare, InstanceStatus, InterfaceStatus, MasterStatus, ScriptStatus, Status,
+        CheckShare, InstanceStatus, InterfaceStatus, MasterStatus, NeighbourMistake, ScriptStatus,
+        Status,
     },
     dataplane::Attachment,
     election::RouterSnapshot,
@@ -24,11 +31,13 @@ pub(super) fn build(daemon: &Daemon, snapshots: &[RouterSnapshot]) -> Status {
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
+        started_ns: daemon.started_ns,
         router_id: router_id(&daemon.config),
         configuration: match &daemon.origin {
-            Origin::File(path) => path.display().to_string(),
+            Origin::File { path, .. } => path.display().to_string(),
             Origin::Embedded { .. } => "embedded default".to_owned(),
         },
+        reloads: daemon.reloads.clone(),
         instances: pairs.collect(),
         interfaces: interfaces(daemon),
         scripts: scripts(daemon),
@@ -58,6 +67,7 @@ fn instance(daemon: &Daemon, supervised: &Supervised, snapshot: &RouterSnapshot)
         why: why(supervised),
         interface: config.interface.clone(),
         vrid: config.vrid,
+        mac: report::mac(snapshot.home.mac),
         version: config.version as u8,
         sync_group: daemon.groups.name_of(snapshot.id).map(str::to_owned),
         addresses: addresses.collect(),
@@ -71,8 +81,45 @@ fn instance(daemon: &Daemon, supervised: &Supervised, snapshot: &RouterSnapshot)
         next_deadline_ms: snapshot
             .deadline_ns
             .map(|at| between_ms(snapshot.now_ns, at)),
+        unfenced: unfenced(daemon, config),
+        mistakes: snapshot
+            .mistakes
+            .iter()
+            .map(|noticed| NeighbourMistake {
+                what: report::mistake(config.vrid, noticed),
+                first_seconds: between_ms(noticed.first_ns, snapshot.now_ns) / 1000.0,
+                last_seconds: between_ms(noticed.last_ns, snapshot.now_ns) / 1000.0,
+            })
+            .collect(),
         counters: counters(snapshot),
     }
+}
+
+/// Where the kernel would answer beside the interfaces that are attached: it does so for every address that
+/// the machine has, unless `arp_ignore` says otherwise. Neighbour Discovery is answered on the interface of
+/// the address alone.
+fn unfenced(daemon: &Daemon, config: &Instance) -> Vec<String> {
+    if config.family() == Family::V6 {
+        return Vec::new();
+    }
+    let table = daemon.interfaces.borrow();
+    let others = table.iter().filter(|interface| {
+        interface.running
+            && interface.mac != [0; 6]
+            && daemon.dataplane.attachment(interface.index).is_none()
+            && answers_for_all(&interface.name)
+    });
+    others.map(|interface| interface.name.clone()).collect()
+}
+
+/// `net.ipv4.conf.*.arp_ignore`: the higher of the two counts; 0 answers for any address of the machine.
+fn answers_for_all(interface: &str) -> bool {
+    let value = |name: &str| {
+        let path = format!("/proc/sys/net/ipv4/conf/{name}/arp_ignore");
+        let text = fs::read_to_string(path).unwrap_or_default();
+        text.trim().parse().unwrap_or(0)
+    };
+    value("all").max(value(interface)) == 0
 }
 
 fn why(supervised: &Supervised) -> String {
@@ -128,11 +175,13 @@ fn counters(snapshot: &RouterSnapshot) -> BTreeMap<String, u64> {
         ("news", heard.news_seq),
         ("adverts_sent", tally.adverts_sent),
         ("priority_zero_sent", tally.priority_zero_sent),
+        ("adverts_fenced", tally.adverts_fenced),
         ("send_failures", tally.send_failures),
         ("announcements_sent", tally.announcements_sent),
         ("became_master", tally.became_master),
         ("released_master", tally.released_master),
-        ("addresses_refused", tally.addresses_refused),
+        ("refused", tally.refused),
+        ("restored", tally.restored),
     ]
     .into_iter()
     .map(|(name, count)| (name.to_owned(), count))
@@ -142,9 +191,12 @@ fn counters(snapshot: &RouterSnapshot) -> BTreeMap<String, u64> {
 fn interfaces(daemon: &Daemon) -> Vec<InterfaceStatus> {
     let table = daemon.interfaces.borrow();
     let mut list: BTreeMap<&str, InterfaceStatus> = BTreeMap::new();
-    for supervised in daemon.supervised.values() {
-        let name = supervised.instance.interface.as_str();
-        let index = supervised.home.ifindex;
+    let homes = daemon.supervised.values();
+    let homes = homes.map(|it| (it.instance.interface.as_str(), it.home.ifindex));
+    let others = daemon.supervised.values();
+    let others = others.flat_map(|it| it.other_interfaces().into_keys());
+    let others = others.filter_map(|name| Some((name, table.by_name(name)?.index)));
+    for (name, index) in homes.chain(others) {
         let attachment = daemon.dataplane.attachment(index);
         let counts = daemon.dataplane.counters(index).unwrap_or_default();
         list.entry(name).or_insert_with(|| InterfaceStatus {
@@ -156,6 +208,7 @@ fn interfaces(daemon: &Daemon) -> Vec<InterfaceStatus> {
             attached: attachment.map(|attachment| attachment.mode.name().to_owned()),
             reason: attachment.map(|attachment| attachment.reason.clone()),
             held_by: attachment.map(|attachment| attachment.held_by.to_string()),
+            companion_problem: attachment.and_then(|it| it.companion_problem.clone()),
             fence: attachment.is_some_and(Attachment::fences),
             kernel: Counter::ALL
                 .iter()
@@ -171,11 +224,10 @@ fn interfaces(daemon: &Daemon) -> Vec<InterfaceStatus> {
 }
 
 fn scripts(daemon: &Daemon) -> Vec<ScriptStatus> {
-    let list = daemon.scripts.iter().map(|(name, state)| {
-        let state = state.borrow();
+    let list = daemon.checks.states().map(|(name, state)| {
         let last = state.last.as_ref();
         ScriptStatus {
-            name: name.clone(),
+            name: name.to_owned(),
             up: state.up,
             last: last.map(|last| outcome(&last.outcome)),
             took_ms: last.map(|last| last.took.as_secs_f64() * 1000.0),

@@ -1,30 +1,24 @@
 //! One instance as the control plane sees it: what its interface and its checks say, and what that
 //! means for its priority and for FAULT.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
-use tokio::sync::watch;
 use vrrp_common::{
-    contract::{Family, PeerLimits},
-    election::{Event, Settings, State},
+    election::{Event, Settings},
     slot::{Rules, Transport},
     timers,
     vrrp::{ChecksumForm, PRIORITY_OWNER, Source},
 };
 
-use super::ports::Ports;
+use super::{checks::Checks, ports::Ports, restore::Restore};
 use crate::{
-    config::model::{Instance, ScriptUser, Weight},
-    dataplane::{Dataplane, DataplaneError, Place, Routed},
-    election::{Audience, Command, ElectionHandle, Home, RouterId, RouterSpec, Transition},
-    health::ScriptState,
-    net::{Interface, InterfaceTable, VirtualAddress},
+    config::model::{Config, Instance, ScriptUser, Weight},
+    dataplane::Elsewhere,
+    election::{
+        Audience, ElectionHandle, Home, Inheritance, Pace, RouterId, RouterSpec, Transition,
+    },
+    net::{Belonging, InterfaceTable, VirtualAddress},
     notify::{Notifier, Subject},
-    remains::Placed,
 };
 
 /// An instance and what the election was told of it.
@@ -34,8 +28,12 @@ pub(super) struct Supervised {
     pub(super) instance: Instance,
     /// Whether it is a member of a sync group.
     pub(super) grouped: bool,
+    /// The pauses between its announcements.
+    pace: Pace,
     pub(super) home: Home,
     pub(super) notifier: Notifier,
+    /// Who runs scripts that name nobody.
+    script_user: Option<ScriptUser>,
     /// What holds it in FAULT.
     pub(super) faults: Vec<String>,
     /// What each tracked thing does to the priority.
@@ -45,13 +43,23 @@ pub(super) struct Supervised {
     /// The daemon has started too recently to take part.
     pub(super) held_back: bool,
     pub(super) last_transition: Option<Transition>,
-    told: Told,
+    pub(super) told: Told,
     /// Why the dataplane cannot serve it.
-    route_error: Option<String>,
-    /// Addresses that have been on the interface since we became MASTER.
-    present: BTreeSet<IpAddr>,
+    pub(super) route_error: Option<String>,
+    /// What the dataplane must know of it has changed.
+    pub(super) is_routed_anew: bool,
+    /// Where the dataplane looks for its addresses beside its own interface.
+    pub(super) routed_elsewhere: Vec<Elsewhere>,
+    /// Addresses that have been on their interface since we became MASTER.
+    pub(super) present: BTreeSet<(u32, IpAddr)>,
+    /// Something of it is missing.
+    pub(super) restore: Restore,
     /// Addresses of an owner that were there before it took part for the first time.
-    own: BTreeSet<IpAddr>,
+    pub(super) own: BTreeSet<IpAddr>,
+    /// Addresses that a reload knows to be none of those.
+    pub(super) not_own: BTreeSet<IpAddr>,
+    /// What the daemon before has left of it, until it goes on with that.
+    pub(super) inheritance: Option<Inheritance>,
 }
 
 /// The virtual addresses of every instance.
@@ -72,11 +80,11 @@ pub(super) struct Share {
 }
 
 /// What the election knows already.
-#[derive(Default)]
-struct Told {
-    home: Home,
+pub(super) struct Told {
+    pub(super) home: Home,
+    pub(super) belongings: Arc<[Belonging]>,
     priority: u8,
-    started: bool,
+    pub(super) started: bool,
     fault: bool,
 }
 
@@ -86,21 +94,28 @@ impl Supervised {
         slot: u32,
         instance: Instance,
         grouped: bool,
-        script_user: Option<ScriptUser>,
+        config: &Config,
     ) -> Self {
+        let pace = pace(&instance, config);
+        let script_user = config.global.script_user.clone();
         let subject = Subject::Instance(instance.name.clone());
-        let notifier = Notifier::start(subject, instance.notify.clone(), script_user);
+        let notifier = Notifier::start(subject, instance.notify.clone(), script_user.clone());
         let told = Told {
+            home: Home::default(),
+            belongings: Arc::new([]),
             priority: instance.priority,
-            ..Told::default()
+            started: false,
+            fault: false,
         };
         Self {
             id,
             slot,
             instance,
             grouped,
+            pace,
             home: Home::default(),
             notifier,
+            script_user,
             faults: Vec::new(),
             shares: Vec::new(),
             stepped_back: None,
@@ -108,9 +123,50 @@ impl Supervised {
             last_transition: None,
             told,
             route_error: None,
+            is_routed_anew: false,
+            routed_elsewhere: Vec::new(),
             present: BTreeSet::new(),
+            restore: Restore::default(),
             own: BTreeSet::new(),
+            not_own: BTreeSet::new(),
+            inheritance: None,
         }
+    }
+
+    /// Follows a changed configuration of the same virtual router. Returns what the election is to be told
+    /// where anything is different.
+    pub(super) fn reconfigure(
+        &mut self,
+        instance: &Instance,
+        grouped: bool,
+        config: &Config,
+    ) -> Option<RouterSpec> {
+        let pace = pace(instance, config);
+        let script_user = &config.global.script_user;
+        let same_scripts =
+            instance.notify == self.instance.notify && *script_user == self.script_user;
+        if instance.is_same(&self.instance)
+            && grouped == self.grouped
+            && pace == self.pace
+            && same_scripts
+        {
+            return None;
+        }
+        if !same_scripts {
+            self.script_user.clone_from(script_user);
+            let notify = instance.notify.clone();
+            self.notifier.change(notify, script_user.clone());
+        }
+        if instance.promote_secondaries && !self.instance.promote_secondaries {
+            self.promote_secondaries();
+        }
+        self.instance = instance.clone();
+        self.grouped = grouped;
+        self.pace = pace;
+        let addresses: BTreeSet<IpAddr> = self.addresses().map(|it| it.address).collect();
+        self.own.retain(|address| addresses.contains(address));
+        self.is_routed_anew = true;
+        Some(self.spec())
     }
 
     pub(super) fn spec(&self) -> RouterSpec {
@@ -120,7 +176,7 @@ impl Supervised {
             slot: self.slot,
             home: self.home,
             vrid: instance.vrid,
-            priority: instance.priority,
+            priority: self.told.priority,
             rules: self.rules(),
             settings: Settings {
                 version: instance.version,
@@ -149,14 +205,19 @@ impl Supervised {
                 }
                 None => Audience::Group(instance.group),
             },
-            advertised: instance
-                .addresses
-                .iter()
-                .map(|entry| entry.address)
-                .collect(),
-            addresses: self.addresses().cloned().collect::<Arc<[VirtualAddress]>>(),
+            sends_from_port: instance.sends_from_port,
+            advertised: instance.advertised.clone(),
+            pace: self.pace,
+            belongings: Arc::new([]),
             owner: instance.priority == PRIORITY_OWNER,
+            inheritance: self.inheritance.clone(),
         }
+    }
+
+    /// The election goes on as it was: it has started, with this priority.
+    pub(super) const fn told_already(&mut self, priority: u8) {
+        self.told.started = true;
+        self.told.priority = priority;
     }
 
     fn rules(&self) -> Rules {
@@ -173,6 +234,8 @@ impl Supervised {
             password: instance.password,
             strict: instance.strict,
             accept: instance.accept || instance.priority == PRIORITY_OWNER,
+            listed_only: !instance.accept_from.is_empty(),
+            lease: instance.lease,
         }
     }
 
@@ -184,170 +247,8 @@ impl Supervised {
             .chain(&self.instance.excluded)
     }
 
-    /// Notices addresses of an owner that are there before it takes part: they are the machine's own.
-    /// Says whether there are new ones.
-    pub(super) fn notice_own(&mut self, table: &InterfaceTable) -> bool {
-        if self.instance.priority != PRIORITY_OWNER || self.told.started {
-            return false;
-        }
-        let Some(interface) = table.by_name(&self.instance.interface) else {
-            return false;
-        };
-        let known = self.own.len();
-        let there = |address: &IpAddr| {
-            let mut entries = interface.addresses.iter();
-            entries.any(|entry| entry.address == *address)
-        };
-        let wanted: Vec<IpAddr> = self.addresses().map(|entry| entry.address).collect();
-        self.own.extend(wanted.into_iter().filter(there));
-        self.own.len() > known
-    }
-
-    /// The addresses that it may leave on its interface.
-    pub(super) fn placed(&self, table: &InterfaceTable) -> impl Iterator<Item = Placed> {
-        let interface = table.by_name(&self.instance.interface);
-        self.addresses()
-            .filter(move |entry| !self.own.contains(&entry.address))
-            .map(move |entry| Placed {
-                interface: self.instance.interface.clone(),
-                ifindex: interface.map_or(0, |interface| interface.index),
-                address: entry.address,
-            })
-    }
-
     pub(super) fn entered(&mut self, transition: Transition) {
         self.last_transition = Some(transition);
-    }
-
-    /// Whether its interface is no longer the one it lives on. It resigns there then, and takes its
-    /// addresses off.
-    pub(super) fn leaves_interface(
-        &mut self,
-        table: &InterfaceTable,
-        election: &ElectionHandle,
-    ) -> bool {
-        let found = table.by_name(&self.instance.interface);
-        let stays = found.is_some_and(|interface| {
-            interface.index == self.home.ifindex && interface.generation == self.home.generation
-        });
-        let leaves = self.home.ifindex != 0 && !stays;
-        if leaves {
-            self.raise_fault(election);
-        }
-        leaves
-    }
-
-    /// Finds the interface, and makes the dataplane judge frames there. The program is attached
-    /// afterwards, so that it never sees an interface without knowing what is ours on it.
-    pub(super) fn follow_interface(
-        &mut self,
-        table: &InterfaceTable,
-        dataplane: &mut Dataplane,
-        vips: &VirtualAddresses,
-    ) {
-        let interface = table.by_name(&self.instance.interface);
-        let home = interface.map_or(Home::default(), |interface| Home {
-            ifindex: interface.index,
-            generation: interface.generation,
-            mac: interface.mac,
-            source: self.source_on(interface, vips),
-        });
-        let moved = !home.is_on(&self.home);
-        self.home = home;
-        if moved || self.route_error.is_some() {
-            self.route_error = self.route(dataplane).err().map(|error| error.to_string());
-        }
-    }
-
-    fn route(&self, dataplane: &mut Dataplane) -> Result<(), DataplaneError> {
-        if self.home.ifindex == 0 {
-            dataplane.unroute(self.slot);
-            return Ok(());
-        }
-        let unicast = self.instance.unicast.as_ref();
-        let checked = unicast.filter(|unicast| unicast.checks_peers);
-        let peers = checked.into_iter().flat_map(|unicast| &unicast.peers);
-        let routed = Routed {
-            place: Place {
-                ifindex: self.home.ifindex,
-                vlan: 0,
-            },
-            family: self.instance.family(),
-            vrid: self.instance.vrid,
-            vips: self.addresses().map(|entry| entry.address).collect(),
-            peers: peers
-                .map(|peer| {
-                    let limits = PeerLimits {
-                        min_ttl: peer.min_ttl,
-                        max_ttl: peer.max_ttl,
-                        reserved: [0; 2],
-                    };
-                    (peer.address, limits)
-                })
-                .collect(),
-        };
-        dataplane.route(self.slot, routed)
-    }
-
-    /// The address adverts come from: the configured one while it is there; else not a virtual one,
-    /// unless all there is on the interface is the address of an owner, which is this machine's own.
-    fn source_on(&self, interface: &Interface, vips: &VirtualAddresses) -> Option<IpAddr> {
-        if let Some(configured) = self.instance.source {
-            return interface.has(configured).then_some(configured);
-        }
-        let family = self.instance.family();
-        interface
-            .primary_address(family, |address| vips.all.contains(&address))
-            .or_else(|| {
-                interface.primary_address(family, |address| {
-                    vips.all.contains(&address) && !vips.owned.contains(&address)
-                })
-            })
-    }
-
-    /// What a MASTER carries is desired state: an address that somebody removes is put back.
-    pub(super) fn reconcile(&mut self, table: &InterfaceTable, election: &ElectionHandle) {
-        let is_master = self
-            .last_transition
-            .is_some_and(|entered| entered.state == State::Master);
-        let Some(interface) = table.by_index(self.home.ifindex).filter(|_| is_master) else {
-            self.present.clear();
-            return;
-        };
-        let there = |address| {
-            interface
-                .addresses
-                .iter()
-                .any(|entry| entry.address == address)
-        };
-        let wanted: Vec<IpAddr> = self.addresses().map(|entry| entry.address).collect();
-        let mut restore = false;
-        for address in wanted {
-            if there(address) {
-                self.present.insert(address);
-            } else if self.present.remove(&address) {
-                let name = &self.instance.name;
-                tracing::warn!(
-                    "({name}) somebody removed {address} from {}; putting it back",
-                    interface.name
-                );
-                restore = true;
-            }
-        }
-        if restore {
-            election.send(Command::Restore(self.id));
-        }
-    }
-
-    /// Says where the instance is, before anything is attached there.
-    pub(super) fn announce_home(
-        &mut self,
-        table: &InterfaceTable,
-        ports: &Ports,
-        election: &ElectionHandle,
-    ) {
-        self.look_for_faults(table, ports);
-        self.tell_home(election);
     }
 
     /// Adds up what the interface and the checks say, and tells the election what changed.
@@ -355,12 +256,12 @@ impl Supervised {
         &mut self,
         table: &InterfaceTable,
         ports: &Ports,
-        scripts: &BTreeMap<String, watch::Receiver<ScriptState>>,
+        checks: &Checks,
         election: &ElectionHandle,
     ) {
-        self.shares = self.measure(table, scripts);
+        self.shares = self.measure(table, checks);
         self.look_for_faults(table, ports);
-        self.tell_home(election);
+        self.tell_home(table, election);
         let priority = self.effective_priority();
         if priority != self.told.priority {
             tracing::info!(
@@ -374,7 +275,7 @@ impl Supervised {
         self.tell_fault(election);
     }
 
-    fn look_for_faults(&mut self, table: &InterfaceTable, ports: &Ports) {
+    pub(super) fn look_for_faults(&mut self, table: &InterfaceTable, ports: &Ports) {
         let faults = self.find_faults(table, ports);
         if faults != self.faults {
             for fault in faults.iter().filter(|fault| !self.faults.contains(fault)) {
@@ -384,20 +285,7 @@ impl Supervised {
         }
     }
 
-    /// A fault first: what is to be said and removed belongs to the old home. An interface that was
-    /// made anew counts as one, however fast.
-    fn tell_home(&mut self, election: &ElectionHandle) {
-        let made_anew = self.told.home.ifindex != 0 && !self.home.is_on(&self.told.home);
-        if !self.faults.is_empty() || made_anew {
-            self.raise_fault(election);
-        }
-        if self.home != self.told.home {
-            self.told.home = self.home;
-            election.send(Command::Move(self.id, self.home));
-        }
-    }
-
-    fn raise_fault(&mut self, election: &ElectionHandle) {
+    pub(super) fn raise_fault(&mut self, election: &ElectionHandle) {
         if self.stepped_back.is_none() && !std::mem::replace(&mut self.told.fault, true) {
             election.tell(self.id, Event::FaultRaised);
         }
@@ -422,18 +310,12 @@ impl Supervised {
         !self.told.started && self.shares.iter().any(undecided)
     }
 
-    fn measure(
-        &self,
-        table: &InterfaceTable,
-        scripts: &BTreeMap<String, watch::Receiver<ScriptState>>,
-    ) -> Vec<Share> {
+    fn measure(&self, table: &InterfaceTable, checks: &Checks) -> Vec<Share> {
         let tracked_scripts = self.instance.track_scripts.iter().map(|track| Share {
             name: track.script.clone(),
             kind: "script",
             weight: track.weight,
-            up: scripts
-                .get(&track.script)
-                .and_then(|script| script.borrow().up),
+            up: checks.is_up(&track.script),
         });
         let tracked_interfaces = self.instance.track_interfaces.iter().map(|track| Share {
             name: track.interface.clone(),
@@ -462,6 +344,23 @@ impl Supervised {
                 }
             }
         }
+        for (name, tracked) in self.other_interfaces() {
+            match table.by_name(name) {
+                None if tracked => faults.push(format!("interface {name} does not exist")),
+                Some(interface) if tracked && !interface.running => {
+                    faults.push(format!("interface {name} is down or has no carrier"));
+                }
+                Some(interface) => {
+                    faults.extend(ports.problem(interface.index).map(str::to_owned));
+                }
+                None => {}
+            }
+        }
+        faults.extend(self.conflict());
+        let unicast = self.instance.unicast.as_ref();
+        if unicast.is_some_and(|unicast| unicast.peers.is_empty()) {
+            faults.push("unicast_peer names nobody (unicast_fault_no_peer)".to_owned());
+        }
         faults.extend(self.route_error.clone());
         faults.extend(ports.problem(self.home.ifindex).map(str::to_owned));
         for share in &self.shares {
@@ -473,16 +372,6 @@ impl Supervised {
         faults
     }
 
-    fn no_source(&self, interface: &str) -> String {
-        match (self.instance.source, self.instance.family()) {
-            (Some(address), _) => format!("{address} is not on interface {interface}"),
-            (None, Family::V4) => format!("interface {interface} has no IPv4 address of its own"),
-            (None, Family::V6) => {
-                format!("interface {interface} has no link-local IPv6 address of its own yet")
-            }
-        }
-    }
-
     /// keepalived's arithmetic: the sum is kept between 1 and 254, and an owner stays an owner.
     pub(super) fn effective_priority(&self) -> u8 {
         if self.instance.priority == PRIORITY_OWNER {
@@ -491,6 +380,25 @@ impl Supervised {
         let total: i32 = self.shares.iter().map(Share::adds).sum();
         let effective = (i32::from(self.instance.priority) + total).clamp(1, 254);
         u8::try_from(effective).unwrap_or(self.instance.priority)
+    }
+}
+
+/// The pauses between an instance's announcements: those of the group that its interface is in.
+fn pace(instance: &Instance, config: &Config) -> Pace {
+    let nanos = |pause: Duration| pause.as_nanos().try_into().unwrap_or(u64::MAX);
+    let groups = &config.garp_groups;
+    let found = groups
+        .iter()
+        .position(|group| group.interfaces.contains(&instance.interface));
+    let group = found.and_then(|at| groups.get(at));
+    let (garp, gna) = group.map_or(
+        (config.global.garp_interval, config.global.gna_interval),
+        |group| (group.garp_interval, group.gna_interval),
+    );
+    Pace {
+        garp_ns: nanos(garp),
+        gna_ns: nanos(gna),
+        group: found.and_then(|at| u32::try_from(at).ok()),
     }
 }
 

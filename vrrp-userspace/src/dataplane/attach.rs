@@ -4,7 +4,7 @@
 use std::{collections::HashMap, fmt, io, mem::ManuallyDrop, os::fd::AsFd as _, path::Path};
 
 use aya::programs::{
-    LinkOrder, SchedClassifier, TcAttachType, Xdp, XdpMode,
+    LinkOrder, SchedClassifier, Xdp, XdpMode,
     links::{FdLink, PinnedLink},
     tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},
 };
@@ -12,8 +12,9 @@ use serde::Serialize;
 
 use super::{
     Dataplane, DataplaneError, Device, Mode,
-    kernel::Kernel,
-    ladder::{Rung, ladder},
+    kernel::{Kernel, Side},
+    ladder::{Hook, Rung, ladder},
+    take_over,
     userspace::{Receiver, Reception},
     xdp_netlink,
 };
@@ -27,6 +28,10 @@ pub struct Attachment {
     pub reason: String,
     /// What keeps the program attached.
     pub held_by: Holder,
+    /// Why a program is missing that should be attached beside the one that judges frames: then a
+    /// virtual MAC cannot be kept, or what the kernel says by itself is not held back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub companion_problem: Option<String>,
 }
 
 /// What keeps a program attached.
@@ -47,6 +52,15 @@ impl Attachment {
     pub const fn fences(&self) -> bool {
         !matches!(self.mode, Mode::UserSpace)
     }
+
+    /// Why an instance cannot have a virtual MAC here; `None` where it can.
+    #[must_use]
+    pub fn no_virtual_mac(&self) -> Option<&str> {
+        if self.fences() {
+            return self.companion_problem.as_deref();
+        }
+        Some("without a kernel program nobody takes frames for it")
+    }
 }
 
 impl fmt::Display for Holder {
@@ -63,6 +77,8 @@ impl fmt::Display for Holder {
 pub(super) struct Port {
     pub(super) attachment: Attachment,
     hold: Hold,
+    /// What is attached beside it.
+    companions: Vec<Hold>,
 }
 
 impl Port {
@@ -73,8 +89,10 @@ impl Port {
                 mode,
                 reason,
                 held_by,
+                companion_problem: None,
             },
             hold,
+            companions: Vec::new(),
         }
     }
 }
@@ -127,9 +145,7 @@ impl Hold {
     }
 }
 
-/// Where our filter sits among the interface's TC filters: first.
-pub(super) const TC_PRIORITY: u16 = 1;
-/// Its handle at that priority; 112 is VRRP's protocol number.
+/// The handle of our filters at their priority; 112 is VRRP's protocol number.
 pub(super) const TC_HANDLE: TcHandle = TcHandle::new(0, 112);
 
 impl Dataplane {
@@ -144,7 +160,7 @@ impl Dataplane {
         }
         self.count_interface(device.index)?;
         let rungs = ladder(self.request, device);
-        let port = match self.take_over(device, &rungs)? {
+        let mut port = match self.take_over(device, &rungs)? {
             Some((mode, hold)) => {
                 let reason = rungs.iter().find(|(rung, _)| *rung == mode);
                 let reason = reason.map_or("", |(_, reason)| reason);
@@ -152,6 +168,11 @@ impl Dataplane {
             }
             None => self.climb(device, rungs)?,
         };
+        if port.attachment.fences() {
+            self.attach_companions(device, &mut port);
+        } else {
+            self.take_off_companions(device);
+        }
         let attachment = port.attachment.clone();
         self.ports.insert(device.index, port);
         Ok(attachment)
@@ -171,8 +192,10 @@ impl Dataplane {
         self.ports = kept;
         for (ifindex, port) in gone {
             // An interface that is gone has taken its program along; there is nothing to detach.
-            if let Err(error) = port.hold.release(self.kernel.as_mut()) {
-                tracing::debug!("detach from interface {ifindex}: {error}");
+            for hold in port.companions.into_iter().chain([port.hold]) {
+                if let Err(error) = hold.release(self.kernel.as_mut()) {
+                    tracing::debug!("detach from interface {ifindex}: {error}");
+                }
             }
             self.tables.forget_interface(ifindex);
             if let Some(kernel) = &mut self.kernel {
@@ -190,6 +213,12 @@ impl Dataplane {
         self.unroute_all();
         for (ifindex, port) in std::mem::take(&mut self.ports) {
             let (mode, held_by) = (port.attachment.mode, port.attachment.held_by);
+            for hold in port.companions {
+                if let Err(error) = hold.release(self.kernel.as_mut()) {
+                    tracing::warn!("interface {ifindex}: a TC program stays: {error}");
+                    whole = false;
+                }
+            }
             if mode == Mode::Native && held_by != Holder::Process {
                 tracing::info!(
                     "interface {ifindex}: the native XDP program stays and lets everything pass; \
@@ -232,12 +261,41 @@ impl Dataplane {
         let Some(kernel) = self.kernel.as_mut() else {
             return Err(self.no_kernel.clone());
         };
-        let pin = self.pins.as_ref().map(|pins| pins.path(mode, device.index));
+        let hook = Hook::Receive(mode);
+        let pin = self.pins.as_ref().map(|pins| pins.path(hook, device.index));
         if mode == Mode::Tc {
-            attach_tc(kernel, &device.name, pin.as_deref())
+            attach_tc(kernel, &device.name, Side::Ingress, pin.as_deref())
         } else {
             attach_xdp(kernel, device.index, mode, pin.as_deref())
         }
+    }
+
+    fn attach_companions(&mut self, device: &Device, port: &mut Port) {
+        for (hook, side) in take_over::COMPANIONS {
+            match self.attach_companion(device, hook, side) {
+                Ok(hold) => port.companions.push(hold),
+                Err(problem) => {
+                    tracing::warn!("{}: nothing at {hook}: {problem}", device.name);
+                    port.attachment.companion_problem = Some(format!("{hook}: {problem}"));
+                }
+            }
+        }
+    }
+
+    /// A companion: the one before us goes on in place, or ours is attached anew.
+    fn attach_companion(
+        &mut self,
+        device: &Device,
+        hook: Hook,
+        side: Side,
+    ) -> Result<Hold, String> {
+        if let Some(hold) = self.take_over_companion(device, hook, side) {
+            return Ok(hold);
+        }
+        let kernel = self.kernel.as_mut().ok_or(&self.no_kernel)?;
+        let pins = self.pins.as_ref();
+        let pin = pins.map(|pins| pins.path(hook, device.index));
+        attach_tc(kernel, &device.name, side, pin.as_deref())
     }
 
     fn listen(&mut self, ifindex: u32) -> io::Result<Hold> {
@@ -297,10 +355,15 @@ fn attach_xdp_pinned(
     link.pin(path).map_err(in_full)
 }
 
-fn attach_tc(kernel: &mut Kernel, interface: &str, pin: Option<&Path>) -> Result<Hold, String> {
-    let program = kernel.tc().map_err(in_full)?;
+fn attach_tc(
+    kernel: &mut Kernel,
+    interface: &str,
+    side: Side,
+    pin: Option<&Path>,
+) -> Result<Hold, String> {
+    let program = kernel.tc(side).map_err(in_full)?;
     if let Some(path) = pin {
-        let pinned = attach_tcx(program, interface)
+        let pinned = attach_tcx(program, interface, side)
             .and_then(|link| FdLink::try_from(link).map_err(in_full))
             .and_then(|link| link.pin(path).map_err(in_full));
         match pinned {
@@ -308,10 +371,10 @@ fn attach_tc(kernel: &mut Kernel, interface: &str, pin: Option<&Path>) -> Result
             Err(error) => tracing::debug!("{interface}: TCX: {error}"),
         }
     }
-    match attach_clsact(program, interface) {
+    match attach_clsact(program, interface, side) {
         Ok(link) => Ok(Hold::TcNetlink(ManuallyDrop::new(link))),
         Err(refusal) => {
-            let link = attach_tcx(program, interface).map_err(|_| refusal.clone())?;
+            let link = attach_tcx(program, interface, side).map_err(|_| refusal.clone())?;
             tracing::warn!(
                 "{interface}: the TC program goes with this process, and the fence with it: a \
                  clsact filter, which would stay, was refused ({refusal})"
@@ -321,13 +384,15 @@ fn attach_tc(kernel: &mut Kernel, interface: &str, pin: Option<&Path>) -> Result
     }
 }
 
+/// Before all others: one of them may end the chain, ours never does with what is not ours.
 fn attach_tcx(
     program: &mut SchedClassifier,
     interface: &str,
+    side: Side,
 ) -> Result<SchedClassifierLink, String> {
     let first = TcAttachOptions::TcxOrder(LinkOrder::first());
     let id = program
-        .attach_with_options(interface, TcAttachType::Ingress, first)
+        .attach_with_options(interface, side.place(), first)
         .map_err(in_full)?;
     program.take_link(id).map_err(in_full)
 }
@@ -335,6 +400,7 @@ fn attach_tcx(
 fn attach_clsact(
     program: &mut SchedClassifier,
     interface: &str,
+    side: Side,
 ) -> Result<SchedClassifierLink, String> {
     match tc::qdisc_add_clsact(interface) {
         Ok(()) | Err(TcError::AlreadyAttached) => {}
@@ -343,12 +409,12 @@ fn attach_clsact(
         Err(error) => return Err(in_full(error)),
     }
     let place = TcAttachOptions::Netlink(NlOptions {
-        priority: TC_PRIORITY,
+        priority: side.priority(),
         handle: TC_HANDLE,
         classid: None,
     });
     let id = program
-        .attach_with_options(interface, TcAttachType::Ingress, place)
+        .attach_with_options(interface, side.place(), place)
         .map_err(in_full)?;
     program.take_link(id).map_err(in_full)
 }

@@ -6,14 +6,19 @@ use netlink_packet_route::{
     tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption},
 };
 
-use super::{attach::TC_PRIORITY, kernel::TC_PROGRAM};
+use super::kernel::Side;
 use crate::net::request;
 
-/// `TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)`.
-const INGRESS: TcHandle = TcHandle {
-    major: 0xffff,
-    minor: 0xfff2,
-};
+/// `TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)`, or the one for egress.
+const fn parent(side: Side) -> TcHandle {
+    TcHandle {
+        major: 0xffff,
+        minor: match side {
+            Side::Ingress | Side::Accept => 0xfff2,
+            Side::Egress => 0xfff3,
+        },
+    }
+}
 /// The handle of our filter, as [`super::attach::TC_HANDLE`].
 const OURS: TcHandle = TcHandle {
     major: 0,
@@ -23,12 +28,12 @@ const OURS: TcHandle = TcHandle {
 const EVERY_PROTOCOL: u16 = 0x0003;
 
 /// Whether it is there. An interface without a clsact qdisc has none.
-pub(super) fn is_attached(ifindex: u32) -> bool {
+pub(super) fn is_attached(ifindex: u32, side: Side) -> bool {
     let mut message = TcMessage::default();
     message.header.index = ifindex.cast_signed();
-    message.header.parent = INGRESS;
+    message.header.parent = parent(side);
     message.header.handle = OURS;
-    message.header.info = u32::from(TC_PRIORITY) << 16 | u32::from(EVERY_PROTOCOL.to_be());
+    message.header.info = u32::from(side.priority()) << 16 | u32::from(EVERY_PROTOCOL.to_be());
     message.attributes.push(TcAttribute::Kind("bpf".to_owned()));
     let answers = match request(RouteNetlinkMessage::GetTrafficFilter(message)) {
         Ok(answers) => answers,
@@ -38,12 +43,12 @@ pub(super) fn is_attached(ifindex: u32) -> bool {
         }
     };
     answers.into_iter().any(|answer| match answer {
-        RouteNetlinkMessage::NewTrafficFilter(filter) => has_our_name(&filter),
+        RouteNetlinkMessage::NewTrafficFilter(filter) => is_named(&filter, side.program()),
         _ => false,
     })
 }
 
-fn has_our_name(filter: &TcMessage) -> bool {
+fn is_named(filter: &TcMessage, expected: &str) -> bool {
     let options = filter
         .attributes
         .iter()
@@ -52,6 +57,6 @@ fn has_our_name(filter: &TcMessage) -> bool {
             _ => None,
         });
     options.flatten().any(|option| {
-        matches!(option, TcOption::Bpf(TcFilterBpfOption::ProgName(name)) if name == TC_PROGRAM)
+        matches!(option, TcOption::Bpf(TcFilterBpfOption::ProgName(name)) if name == expected)
     })
 }

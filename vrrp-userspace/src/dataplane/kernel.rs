@@ -1,19 +1,23 @@
 //! The BPF object, loaded: its maps, and its programs, each of which is handed to the kernel when
 //! it is first needed. What an old kernel refuses is one rung of the ladder, not the end.
 
+use std::{
+    io::{self, ErrorKind},
+    os::fd::{AsFd as _, OwnedFd},
+};
+
 use aya::{
     Ebpf, EbpfLoader,
     maps::{
         Array, HashMap as BpfHashMap, Map, MapData, MapError, PerCpuHashMap, PerCpuValues, RingBuf,
     },
-    programs::{SchedClassifier, Xdp},
+    programs::{ProgramError, SchedClassifier, TcAttachType, Xdp},
 };
 use vrrp_common::contract::{
-    Counter, DEFAULT_INTERFACES, DEFAULT_PEERS, DEFAULT_VIPS, InterfaceCounters, PeerKey,
-    PeerLimits, VipKey, VridKey,
+    Counter, InterfaceCounters, MacKey, PeerKey, PeerLimits, VipKey, VipTarget, VridKey,
 };
 
-use super::{DataplaneError, SlotTable};
+use super::{DataplaneError, SlotTable, Stale};
 
 /// The object built by `build.rs`, aligned as the ELF reader needs it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/vrrp-ebpf.o"));
@@ -26,16 +30,56 @@ pub fn object() -> &'static [u8] {
 
 /// The XDP entry point. The kernel shows programs by this name.
 pub(super) const XDP_PROGRAM: &str = "xvrrp_xdp";
-/// The TC ingress entry point.
-pub(super) const TC_PROGRAM: &str = "xvrrp_tc";
+
+/// The TC programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// Frames that come in, where nothing has judged them before.
+    Ingress,
+    /// Frames that come in for a virtual MAC.
+    Accept,
+    /// Frames that go out.
+    Egress,
+}
+
+impl Side {
+    /// Every one.
+    pub(super) const ALL: [Self; 3] = [Self::Ingress, Self::Accept, Self::Egress];
+
+    /// The entry point.
+    pub(super) const fn program(self) -> &'static str {
+        match self {
+            Self::Ingress => "xvrrp_tc",
+            Self::Accept => "xvrrp_accept",
+            Self::Egress => "xvrrp_egress",
+        }
+    }
+
+    /// Where it sits among an interface's TC filters: the two at ingress do not depend on each other.
+    pub(super) const fn priority(self) -> u16 {
+        match self {
+            Self::Ingress | Self::Egress => 1,
+            Self::Accept => 2,
+        }
+    }
+
+    /// Where it is attached.
+    pub(super) const fn place(self) -> TcAttachType {
+        match self {
+            Self::Ingress | Self::Accept => TcAttachType::Ingress,
+            Self::Egress => TcAttachType::Egress,
+        }
+    }
+}
 
 /// The loaded object. A program can be handed to the kernel only while every map it uses is open,
 /// those given away in [`Loaded`] too.
 pub(super) struct Kernel {
     ebpf: Ebpf,
-    _slots: MapData,
+    slots: MapData,
     vrids: BpfHashMap<MapData, [u8; 8], u32>,
-    vips: BpfHashMap<MapData, [u8; 24], u32>,
+    vips: BpfHashMap<MapData, [u8; 24], [u8; 12]>,
+    macs: BpfHashMap<MapData, [u8; 12], u32>,
     peers: BpfHashMap<MapData, [u8; 20], [u8; 4]>,
     counters: PerCpuHashMap<MapData, u32, [u64; Counter::COUNT]>,
 }
@@ -48,12 +92,36 @@ pub(super) struct Loaded {
     pub(super) heartbeat: Array<MapData, u64>,
 }
 
+/// The kernel gives up verifying a program when a signal comes, and wants to be asked again.
+fn patiently<T>(mut load: impl FnMut() -> Result<T, ProgramError>) -> Result<T, ProgramError> {
+    let is_interrupted = |error: &ProgramError| match error {
+        ProgramError::LoadError { io_error, .. } => {
+            matches!(
+                io_error.kind(),
+                ErrorKind::WouldBlock | ErrorKind::Interrupted
+            )
+        }
+        _ => false,
+    };
+    for _ in 0..LOAD_ATTEMPTS {
+        match load() {
+            Err(error) if is_interrupted(&error) => {}
+            other => return other,
+        }
+    }
+    load()
+}
+
+/// How often a program is loaded again when signals keep coming.
+const LOAD_ATTEMPTS: usize = 50;
+
 impl Kernel {
     /// Loads the object with room for `routers` virtual routers and so much of what they have.
     pub(super) fn load(
         routers: usize,
         addresses: usize,
         peers: usize,
+        interfaces: usize,
     ) -> Result<Loaded, DataplaneError> {
         let size = |count| u32::try_from(count).map_err(|_| DataplaneError::Full(count));
         let entries = size(routers)?;
@@ -61,10 +129,11 @@ impl Kernel {
         loader
             .map_max_entries("MASTER_SEEN", entries)
             .map_max_entries("VRIDS", entries)
-            .map_max_entries("VIPS", size(addresses.max(DEFAULT_VIPS))?)
-            .map_max_entries("PEERS", size(peers.max(DEFAULT_PEERS))?)
-            // Each virtual router may have an interface of its own, and that one may be made anew.
-            .map_max_entries("COUNTERS", size((2 * routers).max(DEFAULT_INTERFACES))?);
+            .map_max_entries("MACS", entries)
+            .map_max_entries("VIPS", size(addresses)?)
+            .map_max_entries("PEERS", size(peers)?)
+            // Each interface may be made anew, under another index.
+            .map_max_entries("COUNTERS", size(interfaces)?);
         let mut ebpf = loader.load(OBJECT)?;
         let Map::Array(slots) = take(&mut ebpf, "MASTER_SEEN")? else {
             return Err(DataplaneError::Missing("array MASTER_SEEN"));
@@ -76,12 +145,23 @@ impl Kernel {
             kernel: Self {
                 vrids: typed(&mut ebpf, "VRIDS")?,
                 vips: typed(&mut ebpf, "VIPS")?,
+                macs: typed(&mut ebpf, "MACS")?,
                 peers: typed(&mut ebpf, "PEERS")?,
                 counters: typed(&mut ebpf, "COUNTERS")?,
-                _slots: slots,
+                slots,
                 ebpf,
             },
         })
+    }
+
+    /// The slots as a descriptor of their own.
+    pub(super) fn slots_descriptor(&self) -> io::Result<OwnedFd> {
+        self.slots.fd().as_fd().try_clone_to_owned()
+    }
+
+    /// The kernel's number of the slots.
+    pub(super) fn slots_id(&self) -> Option<u32> {
+        self.slots.info().ok().map(|info| info.id())
     }
 
     /// The XDP program, in the kernel.
@@ -92,28 +172,40 @@ impl Kernel {
             .ok_or(DataplaneError::Missing(XDP_PROGRAM))?
             .try_into()?;
         if program.fd().is_err() {
-            program.load().map_err(DataplaneError::refused)?;
+            patiently(|| program.load()).map_err(DataplaneError::refused)?;
         }
         Ok(program)
     }
 
-    /// The TC program, in the kernel.
-    pub(super) fn tc(&mut self) -> Result<&mut SchedClassifier, DataplaneError> {
+    /// A TC program, in the kernel.
+    pub(super) fn tc(&mut self, side: Side) -> Result<&mut SchedClassifier, DataplaneError> {
+        let name = side.program();
         let program: &mut SchedClassifier = self
             .ebpf
-            .program_mut(TC_PROGRAM)
-            .ok_or(DataplaneError::Missing(TC_PROGRAM))?
+            .program_mut(name)
+            .ok_or(DataplaneError::Missing(name))?
             .try_into()?;
         if program.fd().is_err() {
-            program.load().map_err(DataplaneError::refused)?;
+            patiently(|| program.load()).map_err(DataplaneError::refused)?;
         }
         Ok(program)
     }
 
-    pub(super) fn insert_vip(&mut self, key: VipKey, slot: u32) -> Result<(), DataplaneError> {
+    pub(super) fn insert_vip(
+        &mut self,
+        key: VipKey,
+        target: VipTarget,
+    ) -> Result<(), DataplaneError> {
+        let key: [u8; 24] = bytemuck::cast(key);
         self.vips
-            .insert(bytemuck::cast::<_, [u8; 24]>(key), slot, 0)
+            .insert(key, bytemuck::cast::<_, [u8; 12]>(target), 0)
             .map_err(DataplaneError::map("VIPS"))
+    }
+
+    pub(super) fn insert_mac(&mut self, key: MacKey, slot: u32) -> Result<(), DataplaneError> {
+        self.macs
+            .insert(bytemuck::cast::<_, [u8; 12]>(key), slot, 0)
+            .map_err(DataplaneError::map("MACS"))
     }
 
     pub(super) fn insert_peer(
@@ -130,11 +222,6 @@ impl Kernel {
             .map_err(DataplaneError::map("PEERS"))
     }
 
-    /// Removes a peer; one that is gone already is no error.
-    pub(super) fn remove_peer(&mut self, key: PeerKey) {
-        let _ = self.peers.remove(&bytemuck::cast::<_, [u8; 20]>(key));
-    }
-
     pub(super) fn insert_vrid(&mut self, key: VridKey, slot: u32) -> Result<(), DataplaneError> {
         self.vrids
             .insert(bytemuck::cast::<_, [u8; 8]>(key), slot, 0)
@@ -144,16 +231,26 @@ impl Kernel {
     /// Removes what leads to the slot, and leaves what leads to another by now. Entries that are
     /// gone already are no error; any other failure leaves an entry whose slot holds no lease and
     /// answers nothing.
-    pub(super) fn remove(&mut self, vrid: VridKey, vips: impl Iterator<Item = VipKey>, slot: u32) {
-        let key: [u8; 8] = bytemuck::cast(vrid);
-        if self.vrids.get(&key, 0).ok() == Some(slot) {
+    pub(super) fn remove(&mut self, stale: &Stale, slot: u32) {
+        if let Some(key) = stale.vrid.map(bytemuck::cast::<_, [u8; 8]>)
+            && self.vrids.get(&key, 0).ok() == Some(slot)
+        {
             let _ = self.vrids.remove(&key);
         }
-        for vip in vips {
-            let key: [u8; 24] = bytemuck::cast(vip);
-            if self.vips.get(&key, 0).ok() == Some(slot) {
+        for key in &stale.vips {
+            let key: [u8; 24] = bytemuck::cast(*key);
+            let target = self.vips.get(&key, 0).ok();
+            if target.map(bytemuck::cast::<_, VipTarget>).map(|it| it.slot) == Some(slot) {
                 let _ = self.vips.remove(&key);
             }
+        }
+        if let Some(key) = stale.mac.map(bytemuck::cast::<_, [u8; 12]>)
+            && self.macs.get(&key, 0).ok() == Some(slot)
+        {
+            let _ = self.macs.remove(&key);
+        }
+        for key in &stale.peers {
+            let _ = self.peers.remove(&bytemuck::cast::<_, [u8; 20]>(*key));
         }
     }
 

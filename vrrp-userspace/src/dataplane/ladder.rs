@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::kernel::Side;
+
 /// Where frames are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -49,6 +51,54 @@ pub struct Device {
     /// Whether the device takes VLAN tags out of frames before XDP sees them; `None` where nobody
     /// knows, and the answer must be assumed to be yes.
     pub strips_vlan_tags: Option<bool>,
+}
+
+/// Where a program of ours can be on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hook {
+    /// Where frames come in.
+    Receive(Mode),
+    /// Beside that, for frames to a virtual MAC: TC ingress.
+    Accept,
+    /// Where they leave: TC egress.
+    Transmit,
+}
+
+impl Hook {
+    /// Every one.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        let receive = Mode::ALL.into_iter().map(Self::Receive);
+        receive.chain([Self::Accept, Self::Transmit])
+    }
+
+    /// The name in pins.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Receive(mode) => mode.name(),
+            Self::Accept => "accept",
+            Self::Transmit => "egress",
+        }
+    }
+
+    /// Which of the TC programs it is, if it is one.
+    pub(super) const fn side(self) -> Option<Side> {
+        match self {
+            Self::Receive(Mode::Tc) => Some(Side::Ingress),
+            Self::Receive(_) => None,
+            Self::Accept => Some(Side::Accept),
+            Self::Transmit => Some(Side::Egress),
+        }
+    }
+}
+
+impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Receive(mode) => mode.fmt(f),
+            Self::Accept => f.write_str("TC ingress, for the virtual MAC"),
+            Self::Transmit => f.write_str("TC egress"),
+        }
+    }
 }
 
 /// One rung: where, and why if it holds.

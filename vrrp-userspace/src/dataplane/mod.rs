@@ -8,14 +8,16 @@ mod kernel;
 mod ladder;
 mod pins;
 mod remains;
+mod routed;
 mod slots;
 mod take_over;
 mod userspace;
 mod xdp_netlink;
 
 use std::{
-    collections::HashMap,
-    net::IpAddr,
+    collections::{BTreeMap, HashMap, VecDeque},
+    io,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -26,20 +28,21 @@ use aya::{
 };
 use thiserror::Error;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use vrrp_common::{
-    contract::{DEFAULT_SLOTS, Family, InterfaceCounters, PeerKey, PeerLimits, VipKey, VridKey},
-    vrrp::Source,
+use vrrp_common::contract::{
+    DEFAULT_INTERFACES, DEFAULT_PEERS, DEFAULT_SLOTS, DEFAULT_VIPS, InterfaceCounters,
 };
 
 use attach::Port;
 pub use attach::{Attachment, Holder};
 pub use heartbeat::Heartbeat;
 pub use kernel::object;
-use kernel::{Kernel, Loaded};
+use kernel::{Kernel, Loaded, Side};
 pub use ladder::{Device, Mode, ModeRequest};
 pub use pins::DEFAULT_BPFFS;
 use pins::{Pin, Pins};
 pub use remains::{NativePrograms, Remains};
+use routed::Stale;
+pub use routed::{Elsewhere, Place, Routed};
 pub use slots::SlotTable;
 use userspace::{Receiver, UserTables};
 
@@ -79,13 +82,13 @@ pub enum DataplaneError {
     Full(usize),
     /// A program that an earlier xvrrp left cannot be replaced, and stays before ours.
     #[error(
-        "{interface}: a {mode} program of an earlier xvrrp stays in front and would silence the virtual addresses; run `xvrrp cleanup` with the --bpffs it was pinned to"
+        "{interface}: a {place} program of an earlier xvrrp stays in front and would silence the virtual addresses; run `xvrrp cleanup` with the --bpffs it was pinned to"
     )]
     InFront {
         /// Interface name.
         interface: String,
         /// Where it is.
-        mode: Mode,
+        place: String,
     },
     /// No rung of the ladder held.
     #[error("cannot attach to {interface}: {attempts}")]
@@ -137,10 +140,32 @@ pub struct Plan {
     pub addresses: usize,
     /// How many unicast peers they have in all.
     pub peers: usize,
+    /// How many interfaces they are on in all.
+    pub interfaces: usize,
     /// Where to attach.
     pub request: ModeRequest,
     /// The bpffs to pin to, and the name of this network namespace there; `None` never pins.
     pub pins: Option<(PathBuf, String)>,
+}
+
+impl Plan {
+    /// Room for a configuration that grows by half.
+    fn with_room(&self) -> Self {
+        Self {
+            routers: (2 * self.routers).next_power_of_two().max(DEFAULT_SLOTS),
+            addresses: (3 * self.addresses).max(DEFAULT_VIPS),
+            peers: (3 * self.peers).max(DEFAULT_PEERS),
+            interfaces: (3 * self.interfaces).max(DEFAULT_INTERFACES),
+            ..self.clone()
+        }
+    }
+
+    /// Whether all of it fits into that. While something changes, the old is there beside the new.
+    const fn fits(&self, room: &Self) -> bool {
+        2 * self.addresses <= room.addresses
+            && 2 * self.peers <= room.peers
+            && 2 * self.interfaces <= room.interfaces
+    }
 }
 
 /// The doorbells: of the kernel programs, where they are loaded, and of user space.
@@ -149,15 +174,6 @@ pub struct News {
     pub ring: Option<RingBuf<MapData>>,
     /// Rung by the packet socket.
     pub bell: UnboundedReceiver<u32>,
-}
-
-/// A place on the network: an interface and a VLAN on it (0 = untagged).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Place {
-    /// Interface index.
-    pub ifindex: u32,
-    /// VLAN id.
-    pub vlan: u16,
 }
 
 /// The loaded programs and everything attached.
@@ -171,28 +187,16 @@ pub struct Dataplane {
     receiver: Option<Receiver>,
     news: Option<News>,
     heartbeat: Option<Heartbeat>,
-    free: Vec<u32>,
+    /// Free slots; one that is given back is the last to be taken again, when no packet remembers it.
+    free: VecDeque<u32>,
+    /// What the maps have room for.
+    room: Plan,
     routed: HashMap<u32, Routed>,
     ports: HashMap<u32, Port>,
     /// Where links are pinned.
     pins: Option<Pins>,
     /// What a daemon before us has pinned and nobody has dealt with yet.
     found: Vec<Pin>,
-}
-
-/// What a slot is responsible for.
-#[derive(Clone, Debug)]
-pub struct Routed {
-    /// Where.
-    pub place: Place,
-    /// Family of its adverts.
-    pub family: Family,
-    /// Virtual Router Identifier.
-    pub vrid: u8,
-    /// Its addresses, of either family.
-    pub vips: Vec<IpAddr>,
-    /// Its unicast peers, where only they count.
-    pub peers: Vec<(IpAddr, PeerLimits)>,
 }
 
 impl Dataplane {
@@ -202,13 +206,12 @@ impl Dataplane {
     ///
     /// [`DataplaneError`], when the kernel refuses what was asked for.
     pub fn load(plan: &Plan) -> Result<Self, DataplaneError> {
-        let capacity = plan.routers.next_power_of_two().max(DEFAULT_SLOTS);
+        let room = plan.with_room();
+        let capacity = room.routers;
         let loaded = match plan.request {
             ModeRequest::Off => Err("switched off by --xdp-mode off".to_owned()),
-            ModeRequest::Auto => {
-                Kernel::load(capacity, plan.addresses, plan.peers).map_err(attach::in_full)
-            }
-            _ => Ok(Kernel::load(capacity, plan.addresses, plan.peers)?),
+            ModeRequest::Auto => load_kernel(capacity, &room).map_err(attach::in_full),
+            _ => Ok(load_kernel(capacity, &room)?),
         };
         let (kernel, slots, ring, heartbeat, no_kernel) = match loaded {
             Ok(Loaded {
@@ -247,7 +250,8 @@ impl Dataplane {
             receiver: None,
             news: Some(News { ring, bell }),
             heartbeat: Some(heartbeat),
-            free: (0..entries).rev().collect(),
+            room,
+            free: (0..entries).collect(),
             routed: HashMap::new(),
             ports: HashMap::new(),
             pins,
@@ -278,8 +282,21 @@ impl Dataplane {
     /// [`DataplaneError::Full`] where none is left.
     pub fn take_slot(&mut self) -> Result<u32, DataplaneError> {
         self.free
-            .pop()
+            .pop_front()
             .ok_or(DataplaneError::Full(self.slots.len()))
+    }
+
+    /// Gives a slot back, empty. Whoever had it must be gone.
+    pub fn give_back(&mut self, slot: u32) {
+        self.unroute(slot);
+        self.slots.clear(slot);
+        self.free.push_back(slot);
+    }
+
+    /// Whether this much has room in the maps as they are.
+    #[must_use]
+    pub fn has_room(&self, plan: &Plan) -> bool {
+        plan.routers < self.slots.len() && plan.fits(&self.room)
     }
 
     /// Makes the slot judge adverts, and answer for addresses, instead of whatever it was responsible
@@ -289,18 +306,26 @@ impl Dataplane {
     ///
     /// [`DataplaneError::Map`] when the kernel refuses an entry.
     pub fn route(&mut self, slot: u32, routed: Routed) -> Result<(), DataplaneError> {
-        self.unroute(slot);
+        let before = self.routed.remove(&slot);
         self.tables.insert(&routed, slot);
         // Remembered first: what the kernel refuses half-way is undone as a whole.
         let routed = self.routed.entry(slot).or_insert(routed);
         if let Some(kernel) = &mut self.kernel {
-            for key in routed.vip_keys() {
-                kernel.insert_vip(key, slot)?;
+            for (key, target) in routed.vips(slot) {
+                kernel.insert_vip(key, target)?;
+            }
+            if let Some(key) = routed.mac_key() {
+                kernel.insert_mac(key, slot)?;
             }
             for (key, limits) in routed.peer_keys(slot) {
                 kernel.insert_peer(key, limits)?;
             }
             kernel.insert_vrid(routed.vrid_key(), slot)?;
+        }
+        // What stays is there all the time; only then goes what is no longer wanted.
+        if let Some(before) = before {
+            let stale = before.but(Some(routed), slot);
+            self.remove(&stale, slot);
         }
         Ok(())
     }
@@ -310,12 +335,13 @@ impl Dataplane {
         let Some(routed) = self.routed.remove(&slot) else {
             return;
         };
-        self.tables.remove(&routed, slot);
+        self.remove(&routed.but(None, slot), slot);
+    }
+
+    fn remove(&mut self, stale: &Stale, slot: u32) {
+        self.tables.remove(stale, slot);
         if let Some(kernel) = &mut self.kernel {
-            kernel.remove(routed.vrid_key(), routed.vip_keys(), slot);
-            for (key, _) in routed.peer_keys(slot) {
-                kernel.remove_peer(key);
-            }
+            kernel.remove(stale, slot);
         }
     }
 
@@ -338,6 +364,29 @@ impl Dataplane {
             total.add(&counts);
         }
         Ok(total)
+    }
+
+    /// Goes on counting where the daemon before left off, by interface index.
+    pub fn count_on(&mut self, counters: &BTreeMap<u32, Vec<u64>>) {
+        for (ifindex, counts) in counters {
+            self.tables.count_on(*ifindex, counts);
+        }
+    }
+
+    /// The slots as a descriptor of their own; `None` without kernel programs.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub fn slots_descriptor(&self) -> io::Result<Option<OwnedFd>> {
+        let kernel = self.kernel.as_ref();
+        kernel.map(Kernel::slots_descriptor).transpose()
+    }
+
+    /// The kernel's number of the slots; `None` without kernel programs.
+    #[must_use]
+    pub fn slots_id(&self) -> Option<u32> {
+        self.kernel.as_ref().and_then(Kernel::slots_id)
     }
 
     /// Makes everything count for the interface, from zero if it has not done so before.
@@ -368,7 +417,25 @@ impl Dataplane {
     ///
     /// [`DataplaneError`] when there is none, or the kernel refuses it.
     pub fn tc_program(&mut self) -> Result<&mut SchedClassifier, DataplaneError> {
-        self.loaded()?.tc()
+        self.loaded()?.tc(Side::Ingress)
+    }
+
+    /// The TC program behind XDP itself, for `BPF_PROG_TEST_RUN`.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError`] when there is none, or the kernel refuses it.
+    pub fn accept_program(&mut self) -> Result<&mut SchedClassifier, DataplaneError> {
+        self.loaded()?.tc(Side::Accept)
+    }
+
+    /// The TC egress program itself, for `BPF_PROG_TEST_RUN`.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError`] when there is none, or the kernel refuses it.
+    pub fn egress_program(&mut self) -> Result<&mut SchedClassifier, DataplaneError> {
+        self.loaded()?.tc(Side::Egress)
     }
 
     fn loaded(&mut self) -> Result<&mut Kernel, DataplaneError> {
@@ -376,6 +443,10 @@ impl Dataplane {
             .as_mut()
             .ok_or(DataplaneError::Missing("kernel program: user space only"))
     }
+}
+
+fn load_kernel(capacity: usize, plan: &Plan) -> Result<Loaded, DataplaneError> {
+    Kernel::load(capacity, plan.addresses, plan.peers, plan.interfaces)
 }
 
 /// The place for pins, if there is a program to pin, and what is pinned there already.
@@ -387,24 +458,4 @@ fn open_pins(bpffs: &Path, namespace: &str, needed: bool) -> (Option<Pins>, Vec<
     let found = Pins::existing(bpffs, namespace);
     let found = found.iter().flat_map(Pins::all).collect();
     (opened.and_then(Result::ok), found)
-}
-
-impl Routed {
-    const fn vrid_key(&self) -> VridKey {
-        let Place { ifindex, vlan } = self.place;
-        VridKey::new(self.family, ifindex, vlan, self.vrid)
-    }
-
-    fn vip_keys(&self) -> impl Iterator<Item = VipKey> {
-        let Place { ifindex, vlan } = self.place;
-        self.vips
-            .iter()
-            .map(move |vip| VipKey::new(Family::of(*vip), ifindex, vlan, Source::of(*vip)))
-    }
-
-    fn peer_keys(&self, slot: u32) -> impl Iterator<Item = (PeerKey, PeerLimits)> {
-        self.peers
-            .iter()
-            .map(move |(peer, limits)| (PeerKey::new(slot, Source::of(*peer)), *limits))
-    }
 }

@@ -1,7 +1,7 @@
 //! Pins: links that keep programs attached when the daemon is gone, as files on a bpffs:
 //!
 //! ```text
-//! <bpffs>/xvrrp/v<ABI>/netns-<inode>/<mode>-<ifindex>
+//! <bpffs>/xvrrp/v<ABI>/netns-<inode>/<hook>-<ifindex>
 //! ```
 
 use std::{
@@ -13,7 +13,7 @@ use std::{
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use vrrp_common::contract::ABI_VERSION;
 
-use super::Mode;
+use super::ladder::Hook;
 
 /// The default of `--bpffs`.
 pub const DEFAULT_BPFFS: &str = "/sys/fs/bpf";
@@ -27,7 +27,7 @@ pub(super) struct Pins {
 /// A pinned link, by its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pin {
-    pub(super) mode: Mode,
+    pub(super) hook: Hook,
     pub(super) ifindex: u32,
     pub(super) path: PathBuf,
 }
@@ -95,8 +95,8 @@ impl Pins {
     }
 
     /// Where the link of an interface is pinned.
-    pub(super) fn path(&self, mode: Mode, ifindex: u32) -> PathBuf {
-        self.directory.join(format!("{}-{ifindex}", mode.name()))
+    pub(super) fn path(&self, hook: Hook, ifindex: u32) -> PathBuf {
+        self.directory.join(format!("{}-{ifindex}", hook.name()))
     }
 
     /// Every pin in it.
@@ -139,9 +139,9 @@ fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
 }
 
 fn read_name(path: &Path) -> Option<Pin> {
-    let (mode, ifindex) = path.file_name()?.to_str()?.split_once('-')?;
+    let (hook, ifindex) = path.file_name()?.to_str()?.split_once('-')?;
     Some(Pin {
-        mode: Mode::ALL.into_iter().find(|known| known.name() == mode)?,
+        hook: Hook::all().find(|known| known.name() == hook)?,
         ifindex: ifindex.parse().ok()?,
         path: path.to_path_buf(),
     })
@@ -178,10 +178,10 @@ mod tests {
         let pins = Pins {
             directory: PathBuf::from("/b/xvrrp/v1/netns-7"),
         };
-        for mode in Mode::ALL {
-            let path = pins.path(mode, 12);
+        for hook in Hook::all() {
+            let path = pins.path(hook, 12);
             let pin = Pin {
-                mode,
+                hook,
                 ifindex: 12,
                 path: path.clone(),
             };

@@ -3,13 +3,14 @@
 
 use std::path::Path;
 
-use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType, tc};
+use aya::programs::tc;
 
 use super::{
     Mode, clsact,
-    kernel::{Kernel, Loaded, TC_PROGRAM},
+    kernel::{Kernel, Loaded, Side},
+    ladder::Hook,
     pins::{Pin, Pins},
-    take_over::{detach, replace_xdp, unpin, update_pinned},
+    take_over::{detach, ours_at, replace_xdp, unpin, update_pinned},
     xdp_netlink::{self, Attached},
 };
 use crate::net::InterfaceTable;
@@ -45,10 +46,10 @@ enum Program {
 }
 
 impl Remnant {
-    const fn mode(&self) -> Mode {
+    const fn hook(&self) -> Hook {
         match &self.program {
-            Program::Pinned(pin) => pin.mode,
-            Program::Netlink(program) => program.mode,
+            Program::Pinned(pin) => pin.hook,
+            Program::Netlink(program) => Hook::Receive(program.mode),
         }
     }
 }
@@ -86,9 +87,9 @@ impl Remains {
                 }
             };
             for program in programs.into_iter().filter(Attached::is_ours) {
-                let is_pinned = found
-                    .iter()
-                    .any(|known| known.ifindex == interface.index && known.mode() == program.mode);
+                let is_pinned = found.iter().any(|known| {
+                    known.ifindex == interface.index && known.hook() == Hook::Receive(program.mode)
+                });
                 if !is_pinned {
                     found.push(Remnant {
                         interface: interface.name.clone(),
@@ -98,15 +99,20 @@ impl Remains {
                 }
             }
         }
-        let has_filter = table
-            .iter()
-            .any(|interface| clsact::is_attached(interface.index));
+        let has_filter = table.iter().any(|interface| {
+            Side::ALL
+                .into_iter()
+                .any(|side| clsact::is_attached(interface.index, side))
+        });
         let out_of_reach = table
             .iter()
             .filter(|interface| {
-                let pinned =
-                    |known: &&Remnant| known.ifindex == interface.index && known.mode() == Mode::Tc;
-                tcx_programs(&interface.name) > found.iter().filter(pinned).count()
+                Side::ALL.into_iter().any(|side| {
+                    let pinned = |known: &&Remnant| {
+                        known.ifindex == interface.index && known.hook().side() == Some(side)
+                    };
+                    ours_at(&interface.name, side) > found.iter().filter(pinned).count()
+                })
             })
             .map(|interface| interface.name.clone())
             .collect();
@@ -123,7 +129,10 @@ impl Remains {
     pub fn show_a_crash(&self) -> bool {
         self.has_filter
             || !self.out_of_reach.is_empty()
-            || self.found.iter().any(|found| found.mode() != Mode::Native)
+            || self
+                .found
+                .iter()
+                .any(|found| found.hook() != Hook::Receive(Mode::Native))
     }
 
     /// Takes them off. Returns what was done, and what could not be, in words for the operator.
@@ -137,27 +146,33 @@ impl Remains {
     ) -> Vec<Result<String, String>> {
         let mut report = Vec::new();
         for remnant in &self.found {
-            let (name, mode) = (&remnant.interface, remnant.mode());
+            let (name, hook) = (&remnant.interface, remnant.hook());
             // A pin of an interface that is gone holds nothing back.
             let is_there = table.by_index(remnant.ifindex).is_some();
-            let keep = is_there && mode == Mode::Native && native == NativePrograms::KeepInert;
+            let is_native = hook == Hook::Receive(Mode::Native);
+            let keep = is_there && is_native && native == NativePrograms::KeepInert;
             let (outcome, verb) = if keep {
                 empty_or_take_off(remnant)
             } else {
                 (take_off(remnant), "detached")
             };
             report.push(match outcome {
-                Ok(()) => Ok(format!("{name}: {mode} {verb}")),
+                Ok(()) => Ok(format!("{name}: {hook} {verb}")),
                 Err(error) => Err(format!(
-                    "{name}: the {mode} program stays: {error} (is it pinned below another --bpffs?)"
+                    "{name}: the {hook} program stays: {error} (is it pinned below another --bpffs?)"
                 )),
             });
         }
         for interface in table.iter() {
             let name = &interface.name;
-            // An error means that there is none.
-            if tc::qdisc_detach_program(name, TcAttachType::Ingress, TC_PROGRAM).is_ok() {
-                report.push(Ok(format!("{name}: {} detached", Mode::Tc)));
+            for hook in [Hook::Receive(Mode::Tc), Hook::Accept, Hook::Transmit] {
+                // An error means that there is none.
+                let outcome = hook
+                    .side()
+                    .map(|side| tc::qdisc_detach_program(name, side.place(), side.program()));
+                if matches!(outcome, Some(Ok(()))) {
+                    report.push(Ok(format!("{name}: {hook} detached")));
+                }
             }
         }
         for name in &self.out_of_reach {
@@ -181,15 +196,6 @@ fn empty_or_take_off(remnant: &Remnant) -> (Result<(), String>, &'static str) {
     }
 }
 
-/// How many TC programs of ours are attached by links. Kernels without TCX have none.
-fn tcx_programs(interface: &str) -> usize {
-    let programs = SchedClassifier::query_tcx(interface, TcAttachType::Ingress)
-        .map(|(_, programs)| programs)
-        .unwrap_or_default();
-    let ours = |program: &&ProgramInfo| program.name_as_str() == Some(TC_PROGRAM);
-    programs.iter().filter(ours).count()
-}
-
 fn take_off(remnant: &Remnant) -> Result<(), String> {
     match &remnant.program {
         Program::Pinned(pin) => unpin(pin, &remnant.interface),
@@ -200,7 +206,7 @@ fn take_off(remnant: &Remnant) -> Result<(), String> {
 /// Puts a program with empty maps in its place. What the object brings besides is needed while the
 /// program is handed to the kernel.
 fn empty(remnant: &Remnant) -> Result<(), String> {
-    let mut loaded: Loaded = Kernel::load(1, 1, 1).map_err(|error| error.to_string())?;
+    let mut loaded: Loaded = Kernel::load(1, 1, 1, 1).map_err(|error| error.to_string())?;
     match &remnant.program {
         Program::Pinned(pin) => update_pinned(&mut loaded.kernel, pin).map(drop),
         Program::Netlink(program) => replace_xdp(&mut loaded.kernel, remnant.ifindex, program),

@@ -1,7 +1,15 @@
 //! The `MASTER_SEEN` array, mapped into this process: reading what the kernel heard and storing a
 //! lease are plain memory accesses. Without a kernel program the slots are this process's own.
 
-use std::{num::NonZeroUsize, os::fd::AsFd as _, ptr::NonNull, sync::Arc};
+use std::{
+    num::NonZeroUsize,
+    os::fd::{AsFd as _, OwnedFd},
+    ptr::NonNull,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use aya::maps::MapData;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
@@ -48,6 +56,18 @@ impl SlotTable {
         Ok(Self::new(start.cast(), len))
     }
 
+    /// The slots of another daemon, from the descriptor that it has handed over.
+    ///
+    /// # Errors
+    ///
+    /// [`DataplaneError`] where it is no array of slots of our layout.
+    pub fn of_another(descriptor: OwnedFd) -> Result<Self, DataplaneError> {
+        let data = MapData::from_fd(descriptor).map_err(DataplaneError::map("MASTER_SEEN"))?;
+        let info = data.info().map_err(DataplaneError::map("MASTER_SEEN"))?;
+        let entries = usize::try_from(info.max_entries()).unwrap_or_default();
+        Self::map(&data, entries)
+    }
+
     /// Slots that no kernel program shares.
     pub(super) fn own(len: usize) -> Result<Self, DataplaneError> {
         let bytes = NonZeroUsize::new(len * size_of::<Slot>()).ok_or(DataplaneError::Full(len))?;
@@ -85,6 +105,21 @@ impl SlotTable {
         // SAFETY: inside the mapping, which is page-aligned and so 64-byte aligned, lives as long
         // as `self`, and holds words that any bit pattern is valid for.
         Some(unsafe { self.mapping.start.add(index).as_ref() })
+    }
+
+    /// Makes a slot that nobody has an empty one.
+    pub(super) fn clear(&self, index: u32) {
+        const WORDS: usize = size_of::<Slot>() / size_of::<AtomicU64>();
+        let Some(slot) = self.get(index) else {
+            return;
+        };
+        let words = std::ptr::from_ref(slot).cast::<AtomicU64>();
+        // SAFETY: a slot consists of words of eight bytes that are accessed atomically
+        // (`vrrp_common::slot::Word`), and nothing else.
+        let words = unsafe { std::slice::from_raw_parts(words, WORDS) };
+        for word in words {
+            word.store(0, Ordering::Relaxed);
+        }
     }
 }
 

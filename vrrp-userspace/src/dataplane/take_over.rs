@@ -10,7 +10,7 @@ use std::{
 };
 
 use aya::programs::{
-    SchedClassifier, TcAttachType,
+    ProgramInfo, SchedClassifier,
     links::{FdLink, PinnedLink},
     tc::{self, SchedClassifierLink},
     xdp::XdpLink,
@@ -18,10 +18,10 @@ use aya::programs::{
 
 use super::{
     Dataplane, DataplaneError, Device, Mode,
-    attach::{Hold, TC_HANDLE, TC_PRIORITY, in_full},
+    attach::{Hold, TC_HANDLE, in_full},
     clsact,
-    kernel::{Kernel, TC_PROGRAM},
-    ladder::Rung,
+    kernel::{Kernel, Side},
+    ladder::{Hook, Rung},
     pins::Pin,
     xdp_netlink::{self, Attached},
 };
@@ -41,20 +41,35 @@ impl Dataplane {
             taken = self.take_over_xdp(device, &wanted);
         }
         if taken.is_none() && wanted(Mode::Tc) {
-            taken = self.take_over_tc(device).map(|hold| (Mode::Tc, hold));
+            taken = self
+                .take_over_tc(device, Side::Ingress)
+                .map(|hold| (Mode::Tc, hold));
         }
         if !matches!(&taken, Some((Mode::Tc, Hold::TcNetlink(_)))) {
             // An error, because there is none, is the usual answer.
-            let _ = tc::qdisc_detach_program(&device.name, TcAttachType::Ingress, TC_PROGRAM);
+            detach_filter(&device.name, Side::Ingress);
         }
         let mode = taken.as_ref().map(|(mode, _)| *mode);
-        match in_front(device.index, &device.name, mode) {
-            Some(mode) => Err(DataplaneError::InFront {
+        let front = in_front(device.index, &device.name, mode);
+        let place = front.map(|mode| mode.to_string());
+        match place.or_else(|| self.stale_companion(device)) {
+            Some(place) => Err(DataplaneError::InFront {
                 interface: device.name.clone(),
-                mode,
+                place,
             }),
             None => Ok(taken),
         }
+    }
+
+    /// A companion whose pin is not here: with its old maps it would hold back what we say.
+    fn stale_companion(&self, device: &Device) -> Option<String> {
+        let is_stale = |(hook, side): &(Hook, Side)| {
+            let pins = self.found.iter();
+            let known = pins.filter(|pin| pin.ifindex == device.index && pin.hook == *hook);
+            ours_at(&device.name, *side) > known.count()
+        };
+        let stale = COMPANIONS.into_iter().find(is_stale);
+        stale.map(|(hook, _)| hook.to_string())
     }
 
     /// Takes off what is left on interfaces that we do not serve: nobody would ever do so, and it
@@ -71,8 +86,9 @@ impl Dataplane {
                 for program in ours_on(interface.index) {
                     take_off_xdp(interface.index, &interface.name, &program);
                 }
-                let _ =
-                    tc::qdisc_detach_program(&interface.name, TcAttachType::Ingress, TC_PROGRAM);
+                for side in Side::ALL {
+                    detach_filter(&interface.name, side);
+                }
             }
         }
     }
@@ -84,17 +100,20 @@ impl Dataplane {
     ) -> Option<(Mode, Hold)> {
         let (here, elsewhere) = std::mem::take(&mut self.found)
             .into_iter()
-            .partition::<Vec<Pin>, _>(|pin| pin.ifindex == device.index);
+            .partition::<Vec<Pin>, _>(|pin| {
+                pin.ifindex == device.index && matches!(pin.hook, Hook::Receive(_))
+            });
         self.found = elsewhere;
         let mut taken = None;
         for pin in here {
             if taken.is_none()
-                && wanted(pin.mode)
+                && let Hook::Receive(mode) = pin.hook
+                && wanted(mode)
                 && let Some(kernel) = &mut self.kernel
             {
                 match update_pinned(kernel, &pin) {
                     Ok(link) => {
-                        taken = Some((pin.mode, Hold::Pinned(link)));
+                        taken = Some((mode, Hold::Pinned(link)));
                         continue;
                     }
                     // `ENOLINK`: the interface it was on is gone, and this one has got its index.
@@ -132,16 +151,46 @@ impl Dataplane {
         taken
     }
 
-    fn take_over_tc(&mut self, device: &Device) -> Option<Hold> {
+    /// A companion of a daemon before us, with ours in its place.
+    pub(super) fn take_over_companion(
+        &mut self,
+        device: &Device,
+        hook: Hook,
+        side: Side,
+    ) -> Option<Hold> {
+        let is_here = |pin: &Pin| pin.ifindex == device.index && pin.hook == hook;
+        if let Some(at) = self.found.iter().position(is_here) {
+            let pin = self.found.swap_remove(at);
+            match update_pinned(self.kernel.as_mut()?, &pin) {
+                Ok(link) => return Some(Hold::Pinned(link)),
+                Err(error) => tracing::debug!("{}: {error}", pin.path.display()),
+            }
+            take_off_pin(&pin, &device.name);
+        }
+        self.take_over_tc(device, side)
+    }
+
+    /// Takes companions off where there is no program that they could go with.
+    pub(super) fn take_off_companions(&mut self, device: &Device) {
+        for (hook, side) in COMPANIONS {
+            let is_here = |pin: &Pin| pin.ifindex == device.index && pin.hook == hook;
+            while let Some(at) = self.found.iter().position(is_here) {
+                take_off_pin(&self.found.swap_remove(at), &device.name);
+            }
+            detach_filter(&device.name, side);
+        }
+    }
+
+    fn take_over_tc(&mut self, device: &Device, side: Side) -> Option<Hold> {
         // Somebody else may have a filter at our place.
-        if !clsact::is_attached(device.index) {
+        if !clsact::is_attached(device.index, side) {
             return None;
         }
-        let program = self.kernel.as_mut()?.tc().ok()?;
+        let program = self.kernel.as_mut()?.tc(side).ok()?;
         let link = SchedClassifierLink::attached(
             &device.name,
-            TcAttachType::Ingress,
-            TC_PRIORITY,
+            side.place(),
+            side.priority(),
             TC_HANDLE,
             None,
         )
@@ -152,6 +201,10 @@ impl Dataplane {
     }
 }
 
+/// What may be attached beside the program that judges frames.
+pub(super) const COMPANIONS: [(Hook, Side); 2] =
+    [(Hook::Accept, Side::Accept), (Hook::Transmit, Side::Egress)];
+
 fn ours_on(ifindex: u32) -> Vec<Attached> {
     let mut found = xdp_netlink::attached(ifindex).unwrap_or_default();
     found.retain(Attached::is_ours);
@@ -161,14 +214,7 @@ fn ours_on(ifindex: u32) -> Vec<Attached> {
 /// Which program of an earlier xvrrp, besides the one taken over, is still on the interface.
 fn in_front(ifindex: u32, name: &str, taken: Option<Mode>) -> Option<Mode> {
     let xdp = ours_on(ifindex).into_iter().map(|program| program.mode);
-    // Kernels without TCX have none.
-    let tcx = SchedClassifier::query_tcx(name, TcAttachType::Ingress)
-        .map(|(_, programs)| programs)
-        .unwrap_or_default();
-    let tcx = tcx
-        .iter()
-        .filter(|program| program.name_as_str() == Some(TC_PROGRAM))
-        .map(|_| Mode::Tc);
+    let tcx = (0..ours_at(name, Side::Ingress)).map(|_| Mode::Tc);
     let mut left: Vec<Mode> = xdp.chain(tcx).collect();
     if let Some(at) = left.iter().position(|mode| Some(*mode) == taken) {
         left.swap_remove(at);
@@ -176,11 +222,25 @@ fn in_front(ifindex: u32, name: &str, taken: Option<Mode>) -> Option<Mode> {
     left.first().copied()
 }
 
+/// How many TC programs of ours are attached by links. Kernels without TCX have none.
+pub(super) fn ours_at(interface: &str, side: Side) -> usize {
+    let programs = SchedClassifier::query_tcx(interface, side.place())
+        .map(|(_, programs)| programs)
+        .unwrap_or_default();
+    let ours = |program: &&ProgramInfo| program.name_as_str() == Some(side.program());
+    programs.iter().filter(ours).count()
+}
+
+/// An error, because there is none, is the usual answer.
+fn detach_filter(interface: &str, side: Side) {
+    let _ = tc::qdisc_detach_program(interface, side.place(), side.program());
+}
+
 fn take_off_pin(pin: &Pin, interface: &str) {
     match unpin(pin, interface) {
         Ok(()) => tracing::info!(
             "{interface}: took the {} program of an earlier xvrrp off",
-            pin.mode
+            pin.hook
         ),
         Err(error) => tracing::error!("{interface}: {error}"),
     }
@@ -219,7 +279,7 @@ pub(super) fn unpin(pin: &Pin, interface: &str) -> Result<(), String> {
     let end = Instant::now() + LETTING_GO;
     while is_attached(pin, interface, program) {
         if Instant::now() > end {
-            return Err(format!("the {} program stays attached", pin.mode));
+            return Err(format!("the {} program stays attached", pin.hook));
         }
         thread::park_timeout(Duration::from_millis(2));
     }
@@ -227,8 +287,8 @@ pub(super) fn unpin(pin: &Pin, interface: &str) -> Result<(), String> {
 }
 
 fn is_attached(pin: &Pin, interface: &str, program: u32) -> bool {
-    if pin.mode == Mode::Tc {
-        return SchedClassifier::query_tcx(interface, TcAttachType::Ingress)
+    if let Some(side) = pin.hook.side() {
+        return SchedClassifier::query_tcx(interface, side.place())
             .is_ok_and(|(_, programs)| programs.iter().any(|found| found.id() == program));
     }
     xdp_netlink::attached(pin.ifindex)
@@ -238,8 +298,8 @@ fn is_attached(pin: &Pin, interface: &str, program: u32) -> bool {
 /// Puts our program behind a pinned link.
 pub(super) fn update_pinned(kernel: &mut Kernel, pin: &Pin) -> Result<PinnedLink, String> {
     let link = FdLink::from(PinnedLink::from_pin(&pin.path).map_err(in_full)?);
-    if pin.mode == Mode::Tc {
-        let program = kernel.tc().map_err(in_full)?;
+    if let Some(side) = pin.hook.side() {
+        let program = kernel.tc(side).map_err(in_full)?;
         let link = SchedClassifierLink::try_from(link).map_err(in_full)?;
         let id = program.attach_to_link(link).map_err(in_full)?;
         drop(program.take_link(id).map_err(in_full)?);

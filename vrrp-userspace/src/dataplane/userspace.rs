@@ -27,17 +27,21 @@ use tokio::{
     task::JoinHandle,
 };
 use vrrp_common::{
-    contract::{Counter, InterfaceCounters, PeerKey, PeerLimits, VipKey, VridKey},
+    contract::{
+        Counter, InterfaceCounters, MacKey, PeerKey, PeerLimits, VipKey, VipTarget, VridKey,
+    },
     frame::{Frame, FrameMut, Wire},
     link::{CUSTOMER_TAG, Tag},
-    receive::{self, Arrival, Tables},
+    receive,
     slot::Slot,
+    tables::{Arrival, Tables},
 };
 
-use super::{Routed, SlotTable};
+use super::{Routed, SlotTable, Stale};
 use crate::{
     clock,
     net::{PacketAuxiliaryData, PacketIgnoreOutgoing, packet_address},
+    privileges,
 };
 
 /// The routing tables `VRIDS` and `VIPS` and the counters, as user space keeps them.
@@ -51,7 +55,7 @@ pub(super) struct UserTables {
 #[derive(Default)]
 struct Routes {
     vrids: HashMap<VridKey, u32>,
-    vips: HashMap<VipKey, u32>,
+    vips: HashMap<VipKey, VipTarget>,
     peers: HashMap<PeerKey, PeerLimits>,
 }
 
@@ -77,24 +81,25 @@ impl UserTables {
     pub(super) fn insert(&self, routed: &Routed, slot: u32) {
         let mut tables = held!(self.routes.write());
         tables.vrids.insert(routed.vrid_key(), slot);
-        tables.vips.extend(routed.vip_keys().map(|vip| (vip, slot)));
+        tables.vips.extend(routed.vips(slot));
         tables.peers.extend(routed.peer_keys(slot));
     }
 
     /// Removes what leads to the slot, and leaves what leads to another by now.
-    pub(super) fn remove(&self, routed: &Routed, slot: u32) {
-        let vrid = routed.vrid_key();
+    pub(super) fn remove(&self, stale: &Stale, slot: u32) {
         let mut tables = held!(self.routes.write());
-        if tables.vrids.get(&vrid) == Some(&slot) {
+        if let Some(vrid) = stale.vrid
+            && tables.vrids.get(&vrid) == Some(&slot)
+        {
             tables.vrids.remove(&vrid);
         }
-        for vip in routed.vip_keys() {
-            if tables.vips.get(&vip) == Some(&slot) {
-                tables.vips.remove(&vip);
+        for vip in &stale.vips {
+            if tables.vips.get(vip).is_some_and(|it| it.slot == slot) {
+                tables.vips.remove(vip);
             }
         }
-        for (key, _) in routed.peer_keys(slot) {
-            tables.peers.remove(&key);
+        for key in &stale.peers {
+            tables.peers.remove(key);
         }
     }
 
@@ -106,6 +111,16 @@ impl UserTables {
         held!(self.counters.write())
             .entry(ifindex)
             .or_insert_with(|| Arc::new(Counts([const { AtomicU64::new(0) }; Counter::COUNT])));
+    }
+
+    /// Begins with these counts. Those of another version may be fewer.
+    pub(super) fn count_on(&self, ifindex: u32, counts: &[u64]) {
+        self.count_interface(ifindex);
+        if let Some(own) = held!(self.counters.read()).get(&ifindex) {
+            for (to, from) in own.0.iter().zip(counts) {
+                to.fetch_add(*from, Ordering::Relaxed);
+            }
+        }
     }
 
     pub(super) fn counters(&self, ifindex: u32) -> InterfaceCounters {
@@ -126,8 +141,13 @@ impl Tables for UserTables {
         held!(self.routes.read()).vrids.get(&key).copied()
     }
 
-    fn vip(&self, key: VipKey) -> Option<u32> {
+    fn vip(&self, key: VipKey) -> Option<VipTarget> {
         held!(self.routes.read()).vips.get(&key).copied()
+    }
+
+    /// Whose a frame is has been decided before it gets here.
+    fn mac(&self, _key: MacKey) -> Option<u32> {
+        None
     }
 
     fn peer(&self, key: PeerKey) -> Option<PeerLimits> {
@@ -214,6 +234,7 @@ impl Receiver {
         thread::Builder::new()
             .name("xvrrp-receive".to_owned())
             .spawn(move || {
+                privileges::leave_signals_alone();
                 // Ends with an error when the sender is dropped, which is the signal.
                 let _ = runtime.block_on(ended);
             })?;

@@ -10,7 +10,7 @@ use vrrp_common::{
 };
 
 use super::{Audience, RouterSpec};
-use crate::net::{PacketSocket, UnicastSocket};
+use crate::net::{Belonging, PacketSocket, UnicastSocket};
 
 /// Adverts and announcements of one priority, source and MAC.
 #[derive(Default)]
@@ -18,7 +18,8 @@ pub(super) struct Frames {
     pub(super) priority: u8,
     advert: Advert,
     resignation: Advert,
-    announcements: Vec<Vec<u8>>,
+    /// Each with the interface that it is for.
+    announcements: Vec<(u32, Vec<u8>)>,
 }
 
 /// One advert, ready to be sent.
@@ -39,11 +40,7 @@ impl Frames {
             priority,
             advert: Advert::build(spec, priority),
             resignation: Advert::build(spec, PRIORITY_RESIGN),
-            announcements: spec
-                .addresses
-                .iter()
-                .map(|entry| announcement(entry.address, spec.home.mac))
-                .collect(),
+            announcements: spec.belongings.iter().filter_map(announcement).collect(),
         }
     }
 
@@ -79,8 +76,9 @@ impl Frames {
     }
 
     /// Every address once before any address twice: the first announcement is the one that counts.
-    pub(super) fn round(&self, ifindex: u32, repeat: u32) -> Vec<(u32, &[u8])> {
-        let round = self.announcements.iter().map(|frame| (ifindex, &**frame));
+    pub(super) fn round(&self, repeat: u32) -> Vec<(u32, &[u8])> {
+        let round = self.announcements.iter();
+        let round = round.map(|(ifindex, frame)| (*ifindex, &**frame));
         (0..repeat).flat_map(|_| round.clone()).collect()
     }
 }
@@ -123,7 +121,12 @@ impl Advert {
                     source,
                     destination: *group,
                 };
-                let length = message.write_frame(spec.home.mac, &way, &mut buffer);
+                let mac = if spec.sends_from_port {
+                    spec.home.port
+                } else {
+                    spec.home.mac
+                };
+                let length = message.write_frame(mac, &way, &mut buffer);
                 built(length, &buffer).map_or(Self::Nothing, Self::Frame)
             }
             Audience::Peers(peers, _) => {
@@ -141,9 +144,20 @@ impl Advert {
     }
 }
 
-fn announcement(address: IpAddr, mac: [u8; 6]) -> Vec<u8> {
-    match address {
-        IpAddr::V4(address) => arp::announcement(address.octets(), mac).to_bytes().to_vec(),
-        IpAddr::V6(address) => nd::announcement(address.octets(), mac).to_vec(),
-    }
+fn announcement(belonging: &Belonging) -> Option<(u32, Vec<u8>)> {
+    let Belonging::Address {
+        ifindex,
+        mac,
+        entry,
+    } = belonging
+    else {
+        return None;
+    };
+    let frame = match entry.address {
+        IpAddr::V4(address) => arp::announcement(address.octets(), *mac)
+            .to_bytes()
+            .to_vec(),
+        IpAddr::V6(address) => nd::announcement(address.octets(), *mac).to_vec(),
+    };
+    Some((*ifindex, frame))
 }

@@ -3,23 +3,30 @@
 //! files, no DNS, no log output, no netlink answer.
 
 mod frames;
+mod mistakes;
+mod pacer;
 mod router;
+mod scheduling;
 mod thread;
 
 use std::{net::IpAddr, sync::Arc};
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use vrrp_common::{
-    election::{Cause, Event, Settings, State},
+    election::{Cause, Event, Settings, State, Tenure},
     slot::{Facts, Heard, Rules},
     vrrp::ChecksumForm,
 };
 
-use crate::net::VirtualAddress;
+use crate::net::{Belonging, VirtualMac};
+pub use mistakes::{Mistake, Noticed, address_of, reason};
+pub use pacer::Pace;
+pub use scheduling::Scheduling;
 pub use thread::{Parts, start};
 
 /// Names a virtual router towards the election thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RouterId(pub u32);
 
 /// Where a virtual router lives on the network.
@@ -29,8 +36,12 @@ pub struct Home {
     pub ifindex: u32,
     /// Counts how often the interface with that index was made anew.
     pub generation: u32,
-    /// MAC of the interface.
+    /// The MAC that its addresses are at: the interface's, or a virtual one.
     pub mac: [u8; 6],
+    /// MAC of the interface.
+    pub port: [u8; 6],
+    /// Whether the interface is a bridge.
+    pub is_bridge: bool,
     /// Source of adverts: the interface's primary address, unless another is configured.
     pub source: Option<IpAddr>,
 }
@@ -40,6 +51,16 @@ impl Home {
     #[must_use]
     pub const fn is_on(&self, other: &Self) -> bool {
         self.ifindex == other.ifindex && self.generation == other.generation
+    }
+
+    /// The virtual MAC, if it has one.
+    #[must_use]
+    pub fn virtual_mac(&self) -> Option<VirtualMac> {
+        (self.mac != self.port).then_some(VirtualMac {
+            ifindex: self.ifindex,
+            mac: self.mac,
+            on_bridge: self.is_bridge,
+        })
     }
 }
 
@@ -64,12 +85,42 @@ pub struct RouterSpec {
     pub form: ChecksumForm,
     /// Whom adverts are sent to.
     pub audience: Audience,
+    /// Adverts leave with the interface's MAC, whatever the addresses have (`vmac_xmit_base`).
+    pub sends_from_port: bool,
     /// Addresses carried in adverts (`virtual_ipaddress`), in configured order.
     pub advertised: Vec<IpAddr>,
-    /// Addresses to put on the interface, the excluded ones too.
-    pub addresses: Arc<[VirtualAddress]>,
+    /// The pauses between its announcements.
+    pub pace: Pace,
+    /// What it has as MASTER: addresses, the excluded ones too, routes and rules.
+    pub belongings: Arc<[Belonging]>,
     /// The address owner: an address that is on the interface anyway stays there.
     pub owner: bool,
+    /// What the daemon before has handed over of it.
+    pub inheritance: Option<Inheritance>,
+}
+
+/// What a daemon hands over of a virtual router to the one that takes its place.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Inheritance {
+    /// Its slot, in the slots that are handed over with it.
+    pub slot: u32,
+    /// Its timers; `None` where it does not take part, or where the daemon crashed and nobody vouches
+    /// for it any longer: then only what was counted goes on.
+    pub tenure: Option<Tenure>,
+    /// Its state.
+    pub state: State,
+    /// Why it is in that state.
+    pub cause: Option<Cause>,
+    /// Since when, in nanoseconds of `CLOCK_BOOTTIME`.
+    pub since_ns: u64,
+    /// What was counted.
+    pub tally: Tally,
+    /// The state that people were told last; another one is news to them.
+    #[serde(default)]
+    pub told: Option<State>,
+    /// It has other addresses now, which nobody has heard of.
+    #[serde(default)]
+    pub announces: bool,
 }
 
 /// Whom adverts are sent to.
@@ -94,13 +145,11 @@ pub struct GroupSpec {
 pub enum Command {
     /// Takes a virtual router in, in INIT.
     Add(Box<RouterSpec>),
-    /// Makes virtual routers act together.
-    Group(GroupSpec),
     /// Something happened to a virtual router.
     Tell(RouterId, Event),
-    /// Its interface, MAC or source address changed.
-    Move(RouterId, Home),
-    /// Its addresses were changed, or the kernel refused some.
+    /// Its interface, MAC or source address changed, or where its belongings are.
+    Move(RouterId, Home, Arc<[Belonging]>),
+    /// Its belongings are in place, or the kernel refused some.
     Settled {
         /// Whose.
         id: RouterId,
@@ -113,10 +162,21 @@ pub enum Command {
     Idle(oneshot::Sender<()>),
     /// Reports every virtual router.
     Snapshot(oneshot::Sender<Vec<RouterSnapshot>>),
-    /// Somebody removed an address of a MASTER: put it back.
+    /// Somebody removed a belonging of a MASTER: put it back.
     Restore(RouterId),
+    /// The configuration of a virtual router changed; it is the same router on the same interface.
+    Change(Box<RouterSpec>),
+    /// From now on these are the sync groups.
+    Regroup(Vec<GroupSpec>),
     /// Resigns one virtual router for good.
     Retire(RouterId),
+    /// Vouches once more for every MASTER, then does nothing until [`Command::GoOn`], and says how
+    /// everything stands.
+    HandOver(oneshot::Sender<Vec<(RouterId, Inheritance)>>),
+    /// Nobody took over: go on.
+    GoOn,
+    /// The programs of the daemon before have been replaced: look at what its slots heard last.
+    CatchUp,
     /// Resigns everywhere, takes the addresses off and answers when the kernel has done so.
     Stop(oneshot::Sender<()>),
 }
@@ -126,30 +186,18 @@ pub enum Command {
 pub enum Notice {
     /// A virtual router entered a state.
     Entered(Transition),
-    /// An advert on our VRID carries other addresses than ours.
-    OtherAddresses {
+    /// A neighbour does something wrong.
+    Mistake {
         /// The virtual router.
         id: RouterId,
-        /// The advert.
-        facts: Facts,
+        /// Who, and what.
+        noticed: Noticed,
     },
-    /// Priority 0 from somebody who is not the master we know: ignored.
-    ForeignResignation {
+    /// The kernel refused to add or remove an address, a route or a rule.
+    Refused {
         /// The virtual router.
         id: RouterId,
-    },
-    /// Somebody else announced one of our addresses while we are MASTER.
-    Claim {
-        /// The virtual router.
-        id: RouterId,
-        /// Their MAC.
-        mac: [u8; 6],
-    },
-    /// The kernel refused to add or remove an address.
-    AddressRefused {
-        /// The virtual router.
-        id: RouterId,
-        /// The address, and what the kernel said.
+        /// Which, and what the kernel said.
         what: String,
     },
     /// The kernel did not take a frame.
@@ -162,7 +210,7 @@ pub enum Notice {
 }
 
 /// A state entered, with what led to it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Transition {
     /// The virtual router.
     pub id: RouterId,
@@ -205,15 +253,20 @@ pub struct RouterSnapshot {
     pub heard: Heard,
     /// What was sent and how often states changed.
     pub tally: Tally,
+    /// What neighbours did wrong, the latest first.
+    pub mistakes: Vec<Noticed>,
 }
 
 /// Counters of a virtual router in user space.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Tally {
     /// Adverts the kernel took, priority 0 included.
     pub adverts_sent: u64,
     /// Priority-0 adverts among them.
     pub priority_zero_sent: u64,
+    /// Adverts that came too late: something newer than the decision behind them had been heard.
+    pub adverts_fenced: u64,
     /// Frames the kernel did not take.
     pub send_failures: u64,
     /// Announcements (gratuitous ARP) sent.
@@ -222,8 +275,10 @@ pub struct Tally {
     pub became_master: u64,
     /// Times MASTER was left.
     pub released_master: u64,
-    /// Addresses the kernel refused.
-    pub addresses_refused: u64,
+    /// Addresses, routes and rules that the kernel refused.
+    pub refused: u64,
+    /// Times that belongings were put in place again: somebody had removed one, or a link was lost.
+    pub restored: u64,
 }
 
 /// The way to the election thread. Never blocks.
@@ -247,6 +302,13 @@ impl ElectionHandle {
     pub async fn snapshot(&self) -> Vec<RouterSnapshot> {
         let (sender, receiver) = oneshot::channel();
         self.send(Command::Snapshot(sender));
+        receiver.await.unwrap_or_default()
+    }
+
+    /// Stops every virtual router as it stands, and says how; empty when the thread has ended.
+    pub async fn hand_over(&self) -> Vec<(RouterId, Inheritance)> {
+        let (sender, receiver) = oneshot::channel();
+        self.send(Command::HandOver(sender));
         receiver.await.unwrap_or_default()
     }
 

@@ -1,32 +1,42 @@
 //! One virtual router: its machine, its frames, and the carrying out of actions in order.
 
-use std::collections::VecDeque;
+mod inheriting;
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use tokio::sync::mpsc::UnboundedSender;
 use vrrp_common::{
     election::{Action, Actions, Cause, Election, Event, State, group::Stance},
     slot::{Facts, Heard, Slot},
-    timers, validate,
+    validate,
     vrrp::{PRIORITY_RESIGN, Source},
 };
 
 use super::{
     Audience, Command, ElectionHandle, Home, Notice, RouterSnapshot, RouterSpec, Tally, Transition,
     frames::Frames,
+    mistakes::{Mistakes, Own},
+    pacer::Pacer,
 };
 use crate::{
     clock,
     dataplane::SlotTable,
-    net::{AddressJob, AddressWorker, Change, PacketSocket, Refused, UnicastSocket},
+    net::{Belonging, Change, Job, PacketSocket, Refused, UnicastSocket, Worker},
 };
 
 /// What a virtual router carries its actions out with.
 pub(super) struct Tools {
     pub(super) slots: SlotTable,
     pub(super) socket: PacketSocket,
-    pub(super) addresses: AddressWorker,
+    pub(super) worker: Worker,
     pub(super) notices: UnboundedSender<Notice>,
     pub(super) mailbox: ElectionHandle,
+    pub(super) pacer: Pacer,
+    /// The slots of the daemon before, where it has handed them over.
+    pub(super) slots_before: Option<SlotTable>,
 }
 
 impl Tools {
@@ -46,18 +56,17 @@ pub(super) struct Router {
     since_ns: u64,
     state: State,
     tally: Tally,
-    reported: Reported,
-    removed_from: Option<u32>,
-}
-
-/// What was reported already, so that each piece of news is told once.
-#[derive(Default)]
-struct Reported {
-    addresses: [Facts; 2],
-    foreign_zero: u64,
-    claim_ns: u64,
-    quiet_until_ns: u64,
-    sending: bool,
+    mistakes: Mistakes,
+    /// A failure to send lasts, and was told.
+    fails_to_send: bool,
+    /// Addresses have come to another interface or MAC, or come back: they are announced once they are
+    /// there.
+    has_moved: bool,
+    /// The fence has held an advert back: there is something to look at.
+    was_fenced: bool,
+    /// The slot of the daemon before, until its programs are replaced.
+    slot_before: Option<u32>,
+    removed_from: BTreeSet<u32>,
 }
 
 /// Looks at the slot again at most this often in a row; the next deadline looks anyway.
@@ -84,14 +93,19 @@ impl Router {
             since_ns: clock::now_ns(),
             state: State::Init,
             tally: Tally::default(),
-            reported: Reported::default(),
-            removed_from: None,
+            mistakes: Mistakes::default(),
+            fails_to_send: false,
+            has_moved: false,
+            was_fenced: false,
+            slot_before: None,
+            removed_from: BTreeSet::new(),
             election,
             spec,
         };
         router.build_frames();
         if let Some(slot) = tools.slots.get(router.spec.slot) {
             slot.publish_rules(&router.spec.rules);
+            slot.publish_port(router.spec.home.port);
             slot.publish(router.election.standing());
         }
         router
@@ -117,11 +131,13 @@ impl Router {
             let Some(slot) = tools.slots.get(self.spec.slot) else {
                 return;
             };
+            // What is decided now knows nothing of what is heard from here on.
+            let asked_ns = clock::now_ns();
             let heard = slot.heard();
             slot.acknowledge(heard.news_seq);
-            self.report_news(&heard, tools);
-            self.handle(Event::Look(heard), tools);
-            if !slot.has_news() {
+            self.report_mistakes(&heard, tools);
+            self.handle_at(asked_ns, Event::Look(heard), tools);
+            if !slot.has_news() && !std::mem::take(&mut self.was_fenced) {
                 return;
             }
         }
@@ -129,10 +145,18 @@ impl Router {
 
     /// Feeds an event to the machine and carries out everything that follows from it.
     pub(super) fn handle(&mut self, event: Event, tools: &Tools) {
+        self.handle_at(clock::now_ns(), event, tools);
+    }
+
+    fn handle_at(&mut self, now_ns: u64, event: Event, tools: &Tools) {
+        if matches!(event, Event::FaultRaised | Event::Startup) {
+            // It goes its own way.
+            self.spec.inheritance = None;
+        }
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
-            let actions = self.election.handle(clock::now_ns(), event);
-            self.carry_out(&actions, &mut events, tools);
+            let actions = self.election.handle(now_ns, event);
+            self.carry_out(now_ns, &actions, &mut events, tools);
         }
     }
 
@@ -141,31 +165,69 @@ impl Router {
     /// changes nothing.
     pub(super) fn restore_addresses(&self, tools: &Tools) {
         if self.election.state() == State::Master {
-            let epoch = self.election.standing().epoch;
-            self.change_addresses(Change::Add, epoch, tools);
+            self.change(Change::Add, self.spec.belongings.clone(), tools);
         }
     }
 
-    /// The interface whose addresses this router has just removed, once.
-    pub(super) fn take_removed(&mut self) -> Option<u32> {
-        self.removed_from.take()
+    /// Somebody removed one of our belongings, or a link of theirs came.
+    pub(super) fn restore(&mut self, tools: &Tools) {
+        if self.election.state() == State::Master {
+            self.tally.restored += 1;
+            self.has_moved = true;
+            self.restore_addresses(tools);
+        }
     }
 
-    pub(super) const fn ifindex(&self) -> u32 {
-        self.spec.home.ifindex
+    /// The interfaces whose addresses this router has just removed, once.
+    pub(super) fn take_removed(&mut self) -> BTreeSet<u32> {
+        std::mem::take(&mut self.removed_from)
     }
 
-    /// The interface, its MAC or its address changed.
-    pub(super) fn relocate(&mut self, home: Home, tools: &Tools) {
+    /// The interfaces that its addresses are on.
+    pub(super) fn interfaces(&self) -> impl Iterator<Item = u32> {
+        let addresses = self.spec.belongings.iter().filter_map(Belonging::address);
+        addresses.map(|(ifindex, _)| ifindex)
+    }
+
+    /// The interface, its MAC or its address changed, or where the belongings are.
+    pub(super) fn relocate(&mut self, home: Home, belongings: Arc<[Belonging]>, tools: &Tools) {
+        let moved = *self.spec.belongings != *belongings;
+        let had = std::mem::replace(&mut self.spec.belongings, belongings);
         let before = std::mem::replace(&mut self.spec.home, home);
+        if let Some(slot) = tools.slots.get(self.spec.slot) {
+            slot.publish_port(home.port);
+        }
         if before.source != home.source || !before.is_on(&home) {
             self.open_unicast(tools);
         }
         self.build_frames();
+        if self.election.state() == State::Init
+            && home.ifindex != 0
+            && let Some(inheritance) = self.spec.inheritance.take()
+        {
+            self.inherit(&inheritance, tools);
+            if inheritance.tenure.is_some() {
+                return;
+            }
+        }
         let idle = matches!(self.election.state(), State::Init | State::Fault);
-        if idle && before.ifindex != home.ifindex && !self.spec.owner {
+        if idle && moved && !self.spec.owner {
             // Whatever a daemon that crashed has left there goes before anything else happens.
-            self.change_addresses(Change::Remove, 0, tools);
+            self.change(Change::Remove, self.spec.belongings.clone(), tools);
+        }
+        if moved && self.election.state() == State::Master {
+            let goes =
+                |entry: &&Belonging| !self.spec.belongings.iter().any(|it| it.is_alike(entry));
+            let gone: Arc<[Belonging]> = had.iter().filter(goes).cloned().collect();
+            // Others may have lost secondary addresses with one of these.
+            self.removed_from = gone
+                .iter()
+                .filter_map(Belonging::address)
+                .map(|it| it.0)
+                .collect();
+            self.change(Change::Remove, gone, tools);
+            self.change(Change::Add, self.spec.belongings.clone(), tools);
+            self.has_moved = true;
         }
         if before.mac != home.mac {
             self.handle(Event::Mac(home.mac), tools);
@@ -177,17 +239,46 @@ impl Router {
         }
     }
 
+    /// The configuration changed. Where it lives and what it has there is told by [`Self::relocate`].
+    pub(super) fn reconfigure(&mut self, spec: RouterSpec, tools: &Tools) {
+        let had = self.spec.clone();
+        self.spec = RouterSpec {
+            home: had.home,
+            belongings: had.belongings,
+            inheritance: had.inheritance,
+            ..spec
+        };
+        if let Some(slot) = tools.slots.get(self.spec.slot) {
+            slot.publish_rules(&self.spec.rules);
+        }
+        if had.audience != self.spec.audience {
+            self.open_unicast(tools);
+        }
+        self.build_frames();
+        self.handle(Event::Settings(self.spec.settings), tools);
+        self.look(tools);
+    }
+
     /// The addresses are in place, and the lease may be granted. Until it is, the kernel judges
     /// adverts as for a backup, and one that beats us is no news to it: so the slot is looked at
     /// before, and again after the store.
     pub(super) fn settled(&mut self, epoch: u64, refused: u32, tools: &Tools) {
-        self.tally.addresses_refused += u64::from(refused);
+        self.tally.refused += u64::from(refused);
         self.look(tools);
         self.handle(Event::Settled(epoch), tools);
         self.look(tools);
+        if std::mem::take(&mut self.has_moved) && self.election.state() == State::Master {
+            self.announce(1, tools);
+        }
     }
 
-    fn carry_out(&mut self, actions: &Actions, events: &mut VecDeque<Event>, tools: &Tools) {
+    fn carry_out(
+        &mut self,
+        decided_ns: u64,
+        actions: &Actions,
+        events: &mut VecDeque<Event>,
+        tools: &Tools,
+    ) {
         let Some(slot) = tools.slots.get(self.spec.slot) else {
             return;
         };
@@ -199,14 +290,27 @@ impl Router {
                         self.build_frames();
                     }
                 }
-                Action::Lease(lease_ns) => slot.store_lease(lease_ns),
-                Action::Advertise { priority } => {
-                    events.extend(self.advertise(priority, slot, tools).map(Event::Advertised));
+                Action::Lease(lease_ns) => {
+                    slot.store_lease(lease_ns);
+                    // Until the programs of the daemon before are replaced it is they who answer.
+                    if let Some(before) = self.slot_of_before(tools) {
+                        before.store_lease(lease_ns);
+                    }
+                    if lease_ns == 0 {
+                        tools.pacer.forget(self.spec.id);
+                    }
                 }
-                Action::AddAddresses { epoch } => self.change_addresses(Change::Add, epoch, tools),
+                Action::Advertise { priority } => {
+                    if self.advertise(priority, decided_ns, slot, tools) {
+                        events.push_back(Event::Advertised(decided_ns));
+                    }
+                }
+                Action::AddAddresses { .. } => {
+                    self.change(Change::Add, self.spec.belongings.clone(), tools);
+                }
                 Action::RemoveAddresses => {
-                    self.change_addresses(Change::Remove, 0, tools);
-                    self.removed_from = Some(self.spec.home.ifindex);
+                    self.change(Change::Remove, self.spec.belongings.clone(), tools);
+                    self.removed_from = self.interfaces().collect();
                 }
                 Action::Announce { repeat } => self.announce(repeat, tools),
                 Action::Entered(state, cause) => self.enter(state, cause, slot, tools),
@@ -214,34 +318,50 @@ impl Router {
         }
     }
 
-    /// Sends one advert. Returns when the clock was read before sending, if the kernel took it and
-    /// it vouches for us.
-    fn advertise(&mut self, priority: u8, slot: &Slot, tools: &Tools) -> Option<u64> {
+    /// Sends one advert. Says whether the kernel took it and it vouches for us.
+    fn advertise(&mut self, priority: u8, decided_ns: u64, slot: &Slot, tools: &Tools) -> bool {
         let resigns = priority == PRIORITY_RESIGN;
         if !self.frames.can_advertise() {
-            return None;
+            return false;
         }
-        let before_ns = clock::now_ns();
-        slot.store_decided(before_ns);
+        slot.store_decided(decided_ns);
+        if let Some(before) = self.slot_of_before(tools) {
+            before.store_decided(decided_ns);
+        }
+        // The kernel's fence has the last word; where there is none, this is all there is.
+        if !resigns && !slot.may_advertise(clock::now_ns()) {
+            return self.fenced();
+        }
         let ifindex = self.spec.home.ifindex;
         let unicast = self.unicast.as_ref();
         let sent = self
             .frames
             .send_advert(resigns, ifindex, &tools.socket, unicast);
+        // It does not always tell the sender.
+        if !resigns && !slot.may_advertise(clock::now_ns()) {
+            return self.fenced();
+        }
         if let Err(error) = sent {
             self.send_failed(&error.to_string(), tools);
-            return None;
+            return false;
         }
-        self.reported.sending = false;
+        self.fails_to_send = false;
         self.tally.adverts_sent += 1;
         self.tally.priority_zero_sent += u64::from(resigns);
-        (!resigns).then_some(before_ns)
+        !resigns
+    }
+
+    /// An advert was too late: it vouches for nothing, and there is something to look at.
+    const fn fenced(&mut self) -> bool {
+        self.tally.adverts_fenced += 1;
+        self.was_fenced = true;
+        false
     }
 
     /// Told once per failure that lasts, not once per advert.
     fn send_failed(&mut self, what: &str, tools: &Tools) {
         self.tally.send_failures += 1;
-        if !std::mem::replace(&mut self.reported.sending, true) {
+        if !std::mem::replace(&mut self.fails_to_send, true) {
             tools.notify(Notice::SendFailed {
                 id: self.spec.id,
                 what: what.to_owned(),
@@ -264,8 +384,18 @@ impl Router {
         }
     }
 
+    /// An announcement that waited for its turn has been sent.
+    pub(super) fn has_announced(&mut self) {
+        self.tally.announcements_sent += 1;
+    }
+
     fn announce(&mut self, repeat: u32, tools: &Tools) {
-        let frames = self.frames.round(self.spec.home.ifindex, repeat);
+        let frames = self.frames.round(repeat);
+        if !self.spec.pace.is_free() {
+            let RouterSpec { id, slot, pace, .. } = self.spec;
+            tools.pacer.queue(id, slot, pace, &frames);
+            return;
+        }
         let failures = tools.socket.send(&frames);
         self.tally.send_failures += failures.len() as u64;
         if failures.is_empty() {
@@ -273,21 +403,23 @@ impl Router {
         }
     }
 
-    fn change_addresses(&self, change: Change, epoch: u64, tools: &Tools) {
+    /// Changes belongings; what is added is for the promotion that we are in.
+    fn change(&self, change: Change, belongings: Arc<[Belonging]>, tools: &Tools) {
         let id = self.spec.id;
+        let epoch = self.election.standing().epoch;
         let mailbox = tools.mailbox.clone();
         let notices = tools.notices.clone();
         let done = move |refused: Vec<Refused>| {
             let count = u32::try_from(refused.len()).unwrap_or(u32::MAX);
-            for Refused { address, error } in refused {
+            for Refused { what, error } in refused {
                 let verb = if change == Change::Add {
                     "add"
                 } else {
                     "remove"
                 };
-                let what = format!("{verb} {address}: {error}");
+                let what = format!("{verb} {what}: {error}");
                 // An error means that the process is ending.
-                let _ = notices.send(Notice::AddressRefused { id, what });
+                let _ = notices.send(Notice::Refused { id, what });
             }
             if change == Change::Add {
                 mailbox.send(Command::Settled {
@@ -297,11 +429,13 @@ impl Router {
                 });
             }
         };
-        tools.addresses.submit(AddressJob {
-            ifindex: self.spec.home.ifindex,
+        // Where only some go, the MAC stays.
+        let is_whole = change == Change::Add || Arc::ptr_eq(&belongings, &self.spec.belongings);
+        tools.worker.submit(Job {
             change,
-            addresses: self.spec.addresses.clone(),
+            belongings,
             keep_own: self.spec.owner,
+            virtual_mac: self.spec.home.virtual_mac().filter(|_| is_whole),
             done: Box::new(done),
         });
     }
@@ -323,51 +457,19 @@ impl Router {
         tools.notify(Notice::Entered(transition));
     }
 
-    /// Tells what is worth a line in the log, a few lines per second at most. What is held back now
-    /// is told at a later look; the counters have it all the time.
-    fn report_news(&mut self, heard: &Heard, tools: &Tools) {
-        let now_ns = clock::now_ns();
-        if now_ns < self.reported.quiet_until_ns {
-            return;
-        }
-        let notices = self.find_news(heard);
-        if !notices.is_empty() {
-            self.reported.quiet_until_ns = now_ns + timers::NS_PER_S;
-        }
-        for notice in notices {
-            tools.notify(notice);
-        }
-    }
-
-    fn find_news(&mut self, heard: &Heard) -> Vec<Notice> {
+    /// Tells what neighbours do wrong.
+    fn report_mistakes(&mut self, heard: &Heard, tools: &Tools) {
+        let addresses = &self.spec.advertised;
+        let own = Own {
+            rules: &self.spec.rules,
+            form: self.spec.form,
+            count: addresses.len(),
+            addresses_sum: validate::addresses_sum(addresses.iter().copied().map(Source::of)),
+        };
         let id = self.spec.id;
-        let own_sum = validate::addresses_sum(self.spec.advertised.iter().copied().map(Source::of));
-        let own_count = self.spec.advertised.len();
-        let mut notices = Vec::new();
-        for (facts, reported) in [heard.master, heard.other]
-            .into_iter()
-            .zip(&mut self.reported.addresses)
-        {
-            let same = facts.addresses_sum == own_sum && usize::from(facts.count) == own_count;
-            let known =
-                facts.source == reported.source && facts.addresses_sum == reported.addresses_sum;
-            if !facts.source.is_unspecified() && !same && !known {
-                *reported = facts;
-                notices.push(Notice::OtherAddresses { id, facts });
-            }
+        for noticed in self.mistakes.look(heard, &own, clock::now_ns()) {
+            tools.notify(Notice::Mistake { id, noticed });
         }
-        if heard.foreign_zero > self.reported.foreign_zero {
-            self.reported.foreign_zero = heard.foreign_zero;
-            notices.push(Notice::ForeignResignation { id });
-        }
-        if heard.claim_ns > self.reported.claim_ns {
-            self.reported.claim_ns = heard.claim_ns;
-            notices.push(Notice::Claim {
-                id,
-                mac: heard.claim_mac,
-            });
-        }
-        notices
     }
 
     fn build_frames(&mut self) {
@@ -390,6 +492,7 @@ impl Router {
             deadline_ns: self.election.deadline(),
             heard: slot.map(Slot::heard).unwrap_or_default(),
             tally: self.tally,
+            mistakes: self.mistakes.all(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The loop: doorbell, timer, mailbox.
 
+mod sync_groups;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
@@ -17,19 +19,18 @@ use tokio::{
         oneshot,
     },
 };
-use vrrp_common::{
-    contract::Doorbell,
-    election::{Event, group},
-};
+use vrrp_common::{contract::Doorbell, election::Event, timers::NS_PER_S};
 
 use super::{
-    Command, ElectionHandle, GroupSpec, Notice, RouterId,
+    Command, ElectionHandle, GroupSpec, Inheritance, Notice, RouterId, Scheduling,
+    pacer::Pacer,
     router::{Router, Tools},
 };
 use crate::{
     clock::{self, Alarm},
     dataplane::{Heartbeat, News, SlotTable},
-    net::{AddressJob, AddressWorker, Change, PacketSocket},
+    net::{Change, Job, PacketSocket, Worker},
+    privileges,
 };
 
 /// What the thread is made of.
@@ -42,10 +43,14 @@ pub struct Parts {
     pub heartbeat: Heartbeat,
     /// The sending end of every interface.
     pub socket: PacketSocket,
-    /// The address worker.
-    pub addresses: AddressWorker,
+    /// What puts addresses, routes and rules in place.
+    pub worker: Worker,
     /// Where notices go.
     pub notices: UnboundedSender<Notice>,
+    /// How the thread is scheduled.
+    pub scheduling: Scheduling,
+    /// The slots of the daemon before, where it has handed them over.
+    pub slots_before: Option<SlotTable>,
 }
 
 /// Starts the thread.
@@ -59,15 +64,24 @@ pub fn start(parts: Parts) -> io::Result<ElectionHandle> {
     let tools = Tools {
         slots: parts.slots,
         socket: parts.socket,
-        addresses: parts.addresses,
+        worker: parts.worker,
         notices: parts.notices,
         mailbox: handle.clone(),
+        pacer: Pacer::default(),
+        slots_before: parts.slots_before,
     };
     let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
     let (news, heartbeat) = (parts.news, parts.heartbeat);
     thread::Builder::new()
         .name("xvrrp-election".to_owned())
         .spawn(move || {
+            for refused in parts.scheduling.apply() {
+                tracing::warn!("{refused}; the election goes on as an ordinary thread would");
+            }
+            privileges::leave_signals_alone();
+            if let Err(error) = privileges::keep_for_the_network() {
+                tracing::warn!("the election thread keeps all of its privileges: {error}");
+            }
             runtime.block_on(async move {
                 if let Err(error) = run(tools, news, heartbeat, inbox).await {
                     // Without its timer the daemon is no router: the lease ends by itself, and the
@@ -143,6 +157,15 @@ async fn run(
             Some(slot) = bell.recv() => routers.rang(slot),
             due = alarm.rang() => due?,
             command = inbox.recv() => match command {
+                Some(Command::HandOver(reply)) => {
+                    // Until somebody takes over, or nobody does, the programs go on consuming adverts.
+                    heartbeat.beat(clock::now_ns() + HANDOVER_NS).map_err(io::Error::other)?;
+                    // Whoever asked may have gone.
+                    let _ = reply.send(routers.hand_over());
+                    for command in held_back(&mut inbox).await {
+                        routers.obey(command);
+                    }
+                }
                 Some(command) => routers.obey(command),
                 None => return Ok(()),
             },
@@ -150,6 +173,21 @@ async fn run(
         routers.run_due();
         routers.settle_groups();
         routers.restore_neighbours();
+        routers.send_paced();
+    }
+}
+
+/// How long a handover may take before adverts are passed on to whoever listens.
+const HANDOVER_NS: u64 = 10 * NS_PER_S;
+
+/// Waits until the election is to go on, and returns what it was told meanwhile.
+async fn held_back(inbox: &mut UnboundedReceiver<Command>) -> Vec<Command> {
+    let mut list = Vec::new();
+    loop {
+        match inbox.recv().await {
+            Some(Command::GoOn) | None => return list,
+            Some(command) => list.push(command),
+        }
     }
 }
 
@@ -180,7 +218,22 @@ struct Entry {
 
 impl Routers {
     fn next_deadline(&self) -> Option<u64> {
-        self.due.first().map(|(deadline, _)| *deadline)
+        let routers = self.due.first().map(|(deadline, _)| *deadline);
+        routers.into_iter().chain(self.tools.pacer.due()).min()
+    }
+
+    fn send_paced(&mut self) {
+        let Tools {
+            pacer,
+            slots,
+            socket,
+            ..
+        } = &self.tools;
+        for id in pacer.run(clock::now_ns(), slots, socket) {
+            if let Some(entry) = self.by_id.get_mut(&id) {
+                entry.router.has_announced();
+            }
+        }
     }
 
     fn run_due(&mut self) {
@@ -218,63 +271,15 @@ impl Routers {
         self.removed_from.extend(removed_from);
     }
 
-    /// Lets the members of sync groups act together. Each order can call for another.
-    fn settle_groups(&mut self) {
-        while let Some(index) = self.stirred.pop_first() {
-            if let Some(order) = self.order_for(index) {
-                self.give(index, order);
-            }
-        }
-    }
-
-    fn order_for(&mut self, index: usize) -> Option<group::Order> {
-        let members = self.groups.get(index)?.spec.members.clone();
-        let decide = |routers: &Self| {
-            let stances = members
-                .iter()
-                .filter_map(|id| Some(routers.by_id.get(id)?.router.stance()));
-            group::decide(&stances)
-        };
-        let order = decide(self)?;
-        if order != group::Order::Promote {
-            return Some(order);
-        }
-        // Whoever waits for the group has not looked since its own time was out.
-        for id in &members {
-            self.with(*id, Router::look);
-        }
-        self.stirred.remove(&index);
-        decide(self)
-    }
-
-    fn give(&mut self, index: usize, order: group::Order) {
-        let Some(group) = self.groups.get_mut(index) else {
-            return;
-        };
-        if order == group::Order::Promote {
-            group.epoch += 1;
-            if let Some(slot) = self.tools.slots.get(group.spec.slot) {
-                slot.store_epoch(group.epoch);
-            }
-        }
-        for id in group.spec.members.clone() {
+    /// How everything stands; nothing happens until the election goes on.
+    fn hand_over(&mut self) -> Vec<(RouterId, Inheritance)> {
+        let mut list = Vec::new();
+        for id in self.by_id.keys().copied().collect::<Vec<_>>() {
             self.with(id, |router, tools| {
-                router.handle(Event::Group(order), tools);
-                router.look(tools);
+                list.extend(router.hand_over(tools).map(|inheritance| (id, inheritance)));
             });
         }
-    }
-
-    fn add_group(&mut self, spec: GroupSpec) {
-        let index = self.groups.len();
-        for id in &spec.members {
-            self.group_of.insert(*id, index);
-            let slot = self.by_id.get(id).map(|entry| entry.router.slot());
-            if let Some(slot) = slot.and_then(|slot| self.tools.slots.get(slot)) {
-                slot.join_group(Some(spec.slot));
-            }
-        }
-        self.groups.push(Group { spec, epoch: 0 });
+        list
     }
 
     /// Once per turn of the loop, whatever number of routers removed addresses in it.
@@ -284,7 +289,7 @@ impl Routers {
             return;
         }
         for Entry { router, .. } in self.by_id.values() {
-            if interfaces.contains(&router.ifindex()) {
+            if router.interfaces().any(|index| interfaces.contains(&index)) {
                 router.restore_addresses(&self.tools);
             }
         }
@@ -304,14 +309,16 @@ impl Routers {
                     },
                 );
             }
-            Command::Group(spec) => self.add_group(spec),
             // What changes the floor or the state wants a fresh look at the slot: an advert that
             // arrived just before the change was judged by the old rules.
             Command::Tell(id, event) => self.with(id, |router, tools| {
                 router.handle(event, tools);
                 router.look(tools);
             }),
-            Command::Move(id, home) => self.with(id, |router, tools| router.relocate(home, tools)),
+            Command::Move(id, home, belongings) => {
+                self.with(id, |router, tools| router.relocate(home, belongings, tools));
+                self.resume_group(id);
+            }
             Command::Settled { id, epoch, refused } => {
                 self.with(id, |router, tools| router.settled(epoch, refused, tools));
             }
@@ -323,7 +330,19 @@ impl Routers {
                 // Whoever asked may have gone.
                 let _ = reply.send(all.collect());
             }
-            Command::Restore(id) => self.with(id, |router, tools| router.restore_addresses(tools)),
+            Command::Restore(id) => self.with(id, Router::restore),
+            Command::CatchUp => {
+                for id in self.by_id.keys().copied().collect::<Vec<_>>() {
+                    self.with(id, Router::catch_up);
+                }
+            }
+            // Dealt with where the mailbox is read; nobody waits to go on.
+            Command::HandOver(_) | Command::GoOn => {}
+            Command::Change(spec) => {
+                let id = spec.id;
+                self.with(id, |router, tools| router.reconfigure(*spec, tools));
+            }
+            Command::Regroup(specs) => self.regroup(specs),
             Command::Retire(id) => self.retire(id),
             Command::Stop(reply) => {
                 for id in self.by_id.keys().copied().collect::<Vec<_>>() {
@@ -335,13 +354,13 @@ impl Routers {
         }
     }
 
-    /// The address worker does its jobs in order: when an empty one is done, all are.
+    /// The worker does its jobs in order: when an empty one is done, all are.
     fn answer_when_idle(&self, reply: oneshot::Sender<()>) {
-        self.tools.addresses.submit(AddressJob {
-            ifindex: 0,
+        self.tools.worker.submit(Job {
             change: Change::Remove,
-            addresses: Arc::new([]),
+            belongings: Arc::new([]),
             keep_own: false,
+            virtual_mac: None,
             done: Box::new(move |_| {
                 // Whoever asked may have gone.
                 let _ = reply.send(());

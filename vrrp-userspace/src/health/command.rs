@@ -3,13 +3,13 @@
 use std::{io, process::Stdio};
 
 use nix::{
-    sys::signal::{Signal, killpg},
+    sys::signal::{SigSet, Signal, killpg},
     unistd::Pid,
 };
 use thiserror::Error;
 use tokio::process::Child;
 
-use crate::config::model::ScriptUser;
+use crate::{config::model::ScriptUser, handover};
 
 /// Who runs a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,12 @@ pub enum CommandError {
 }
 
 impl Identity {
+    /// Whether that is root.
+    #[must_use]
+    pub const fn is_root(self) -> bool {
+        self.uid == 0
+    }
+
     /// keepalived's order: the script's own `user`, then `script_user`, then the user
     /// `keepalived_script` if there is one, then whoever runs the daemon (`None`).
     ///
@@ -139,14 +145,32 @@ impl Command {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .process_group(0);
-        for variable in ["IFS", "LD_PRELOAD", "LD_LIBRARY_PATH"] {
+        for variable in NOT_FOR_SCRIPTS {
             command.env_remove(variable);
         }
+        // SAFETY: the call is async-signal-safe, and nothing else happens between fork and exec.
+        unsafe { command.pre_exec(let_signals_in) };
         if let Some(Identity { uid, gid }) = self.identity {
             command.uid(uid).gid(gid);
         }
         command.spawn()
     }
+}
+
+/// What could change how a script runs, and what is for the daemon alone.
+const NOT_FOR_SCRIPTS: [&str; 7] = [
+    "IFS",
+    "LD_PRELOAD",
+    "LD_LIBRARY_PATH",
+    handover::VARIABLE,
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+];
+
+/// A script is not to inherit what is held back here for a moment.
+fn let_signals_in() -> io::Result<()> {
+    Ok(SigSet::empty().thread_set_mask()?)
 }
 
 /// Signals a child's whole process group. A group that is gone already is as wanted.

@@ -1,7 +1,9 @@
 //! Running one `vrrp_script` at its interval.
 
 use std::{
+    io,
     os::unix::process::ExitStatusExt as _,
+    process::ExitStatus,
     time::{Duration, Instant},
 };
 
@@ -9,6 +11,7 @@ use nix::sys::signal::Signal;
 use serde::Serialize;
 use tokio::{
     process::Child,
+    runtime::Handle,
     sync::{mpsc, watch},
     task::JoinHandle,
     time::{self, MissedTickBehavior},
@@ -123,13 +126,37 @@ pub async fn watch(
     }
 }
 
+/// A child that is ended when nobody waits for it any longer.
+struct Attended(Option<Child>);
+
+impl Attended {
+    async fn wait(&mut self) -> io::Result<ExitStatus> {
+        match &mut self.0 {
+            Some(child) => child.wait().await,
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+}
+
+impl Drop for Attended {
+    fn drop(&mut self) {
+        if let Some(child) = self.0.take()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(end(child));
+        }
+    }
+}
+
 /// One run. One that times out is judged at once and ended in a task of its own.
 async fn run(command: &Command, timeout: Duration) -> (Outcome, Option<JoinHandle<()>>) {
-    let mut child = match command.start(&[]) {
-        Ok(child) => child,
+    let mut attended = match command.start(&[]) {
+        Ok(child) => Attended(Some(child)),
         Err(error) => return (Outcome::NotStarted(error.to_string()), None),
     };
-    match time::timeout(timeout, child.wait()).await {
+    let ended = time::timeout(timeout, attended.wait()).await;
+    let child = attended.0.take();
+    match ended {
         Ok(Ok(status)) => {
             let outcome = match (status.code(), status.signal()) {
                 (Some(code), _) => Outcome::Exited(code),
@@ -138,7 +165,10 @@ async fn run(command: &Command, timeout: Duration) -> (Outcome, Option<JoinHandl
             (outcome, None)
         }
         Ok(Err(error)) => (Outcome::NotStarted(error.to_string()), None),
-        Err(_) => (Outcome::TimedOut, Some(tokio::spawn(end(child)))),
+        Err(_) => (
+            Outcome::TimedOut,
+            child.map(|child| tokio::spawn(end(child))),
+        ),
     }
 }
 

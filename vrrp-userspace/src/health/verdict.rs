@@ -21,6 +21,13 @@ impl Verdict {
         }
     }
 
+    /// The same with a standing from before.
+    #[must_use]
+    pub const fn knowing(mut self, up: Option<bool>) -> Self {
+        self.up = up;
+        self
+    }
+
     /// Whether the check is up; `None` before its first result.
     #[must_use]
     pub const fn up(&self) -> Option<bool> {

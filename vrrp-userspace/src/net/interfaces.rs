@@ -241,6 +241,20 @@ impl Interface {
         found.map(|entry| entry.address)
     }
 
+    /// Whether the address is here, usable or not.
+    #[must_use]
+    pub fn carries(&self, address: IpAddr) -> bool {
+        self.addresses.iter().any(|entry| entry.address == address)
+    }
+
+    /// The prefix length that the address has here.
+    #[must_use]
+    pub fn prefix_of(&self, address: IpAddr) -> Option<u8> {
+        let mut addresses = self.addresses.iter();
+        let found = addresses.find(|entry| entry.address == address);
+        found.map(|entry| entry.prefix)
+    }
+
     /// Whether the address is here and can be used.
     #[must_use]
     pub fn has(&self, address: IpAddr) -> bool {

@@ -31,7 +31,7 @@ impl Membership {
             ifindex,
             group,
             reports: reports_socket(group)?,
-            _filter: open_filter(ifindex, group)?,
+            _filter: open_filter(ifindex, MULTICAST, multicast_mac(group))?,
         };
         membership.enter()?;
         Ok(membership)
@@ -81,13 +81,33 @@ fn reports_socket(group: IpAddr) -> io::Result<Socket> {
 
 /// `PACKET_MR_MULTICAST`.
 const MULTICAST: libc::c_ushort = 0;
+/// `PACKET_MR_UNICAST`.
+const UNICAST: libc::c_ushort = 3;
 
-fn open_filter(ifindex: u32, group: IpAddr) -> io::Result<Socket> {
+/// Makes the device take frames for one more MAC of its own, until it is dropped.
+#[derive(Debug)]
+pub struct MacFilter {
+    _socket: Socket,
+}
+
+impl MacFilter {
+    /// Opens the filter of the interface for the MAC.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel or the driver says.
+    pub fn open(ifindex: u32, mac: [u8; 6]) -> io::Result<Self> {
+        let socket = open_filter(ifindex, UNICAST, mac)?;
+        Ok(Self { _socket: socket })
+    }
+}
+
+fn open_filter(ifindex: u32, kind: libc::c_ushort, mac: [u8; 6]) -> io::Result<Socket> {
     let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
-    let [a, b, c, d, e, f] = multicast_mac(group);
+    let [a, b, c, d, e, f] = mac;
     let request = libc::packet_mreq {
         mr_ifindex: ifindex.cast_signed(),
-        mr_type: MULTICAST,
+        mr_type: kind,
         mr_alen: 6,
         mr_address: [a, b, c, d, e, f, 0, 0],
     };

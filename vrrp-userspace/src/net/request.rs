@@ -47,6 +47,18 @@ const PATIENCE_S: i64 = 5;
 ///
 /// The kernel's refusal.
 pub fn request(message: RouteNetlinkMessage) -> Result<Vec<RouteNetlinkMessage>, Refusal> {
+    request_with(message, 0)
+}
+
+/// The same with more flags than a request needs, such as those that make something new.
+///
+/// # Errors
+///
+/// The kernel's refusal.
+pub fn request_with(
+    message: RouteNetlinkMessage,
+    flags: u16,
+) -> Result<Vec<RouteNetlinkMessage>, Refusal> {
     let mut socket = Socket::new(NETLINK_ROUTE)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
@@ -57,7 +69,7 @@ pub fn request(message: RouteNetlinkMessage) -> Result<Vec<RouteNetlinkMessage>,
     let fd = unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) };
     setsockopt(&fd, ReceiveTimeout, &TimeVal::seconds(PATIENCE_S)).map_err(io::Error::from)?;
     let mut packet = NetlinkMessage::from(message);
-    packet.header.flags = NLM_F_REQUEST | NLM_F_ACK;
+    packet.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
     packet.finalize();
     let mut bytes = vec![0; packet.buffer_len()];
     packet.serialize(&mut bytes);

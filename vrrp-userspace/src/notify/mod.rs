@@ -21,6 +21,8 @@ pub enum Announced {
     Entered(State),
     /// The daemon stops.
     Stopped,
+    /// A reload has removed it.
+    Deleted,
 }
 
 impl Announced {
@@ -29,7 +31,8 @@ impl Announced {
         match self {
             Self::Entered(State::Master) => Some("MASTER"),
             Self::Entered(State::Backup) => Some("BACKUP"),
-            Self::Entered(State::Fault) => Some("FAULT"),
+            // A removal is told by another word where `notify_deleted` is there.
+            Self::Entered(State::Fault) | Self::Deleted => Some("FAULT"),
             Self::Entered(State::Init) => None,
             Self::Stopped => Some("STOP"),
         }
@@ -67,10 +70,17 @@ struct Event {
     done: Option<oneshot::Sender<()>>,
 }
 
+/// What is in the queue.
+enum Message {
+    Tell(Event),
+    /// From here on other scripts are run.
+    Change(Box<Notify>, Option<ScriptUser>),
+}
+
 /// The queue of one instance.
 #[derive(Clone)]
 pub struct Notifier {
-    queue: mpsc::UnboundedSender<Event>,
+    queue: mpsc::UnboundedSender<Message>,
 }
 
 /// How long the queue waits for a script. One that takes longer goes on by itself.
@@ -80,9 +90,17 @@ impl Notifier {
     /// Starts the queue of an instance or a group.
     #[must_use]
     pub fn start(subject: Subject, notify: Notify, script_user: Option<ScriptUser>) -> Self {
-        let (queue, mut events) = mpsc::unbounded_channel::<Event>();
+        let (queue, mut messages) = mpsc::unbounded_channel();
         tokio::spawn(async move {
-            while let Some(event) = events.recv().await {
+            let (mut notify, mut script_user) = (notify, script_user);
+            while let Some(message) = messages.recv().await {
+                let event = match message {
+                    Message::Tell(event) => event,
+                    Message::Change(other, user) => {
+                        (notify, script_user) = (*other, user);
+                        continue;
+                    }
+                };
                 announce(&subject, &notify, script_user.as_ref(), &event).await;
                 if let Some(done) = event.done {
                     // Whoever waited may have given up.
@@ -93,14 +111,22 @@ impl Notifier {
         Self { queue }
     }
 
+    /// Events from here on have these scripts; those before have theirs, in their order.
+    pub fn change(&self, notify: Notify, script_user: Option<ScriptUser>) {
+        // The queue ends with the process.
+        let _ = self
+            .queue
+            .send(Message::Change(Box::new(notify), script_user));
+    }
+
     /// Queues an event.
     pub fn tell(&self, announced: Announced, priority: u8) {
         // The queue ends with the process.
-        let _ = self.queue.send(Event {
+        let _ = self.queue.send(Message::Tell(Event {
             announced,
             priority,
             done: None,
-        });
+        }));
     }
 
     /// Queues an event and waits until its scripts, and all before them, have run.
@@ -108,11 +134,11 @@ impl Notifier {
         let (done, finished) = oneshot::channel();
         if self
             .queue
-            .send(Event {
+            .send(Message::Tell(Event {
                 announced,
                 priority,
                 done: Some(done),
-            })
+            }))
             .is_ok()
         {
             // An error means that the queue has ended.
@@ -124,13 +150,19 @@ impl Notifier {
 /// The script of the state first, without arguments, then the general one with keepalived's four.
 async fn announce(subject: &Subject, notify: &Notify, default: Option<&ScriptUser>, event: &Event) {
     let name = subject.name();
-    let Some(word) = event.announced.word() else {
+    let knows_deleted = notify.tells_deleted || notify.deleted.is_some();
+    let word = match event.announced {
+        Announced::Deleted if knows_deleted => Some("DELETED"),
+        other => other.word(),
+    };
+    let Some(word) = word else {
         return;
     };
     let own = match event.announced {
         Announced::Entered(State::Master) => &notify.master,
         Announced::Entered(State::Backup) => &notify.backup,
-        Announced::Entered(State::Fault) => &notify.fault,
+        Announced::Deleted if knows_deleted => &notify.deleted,
+        Announced::Entered(State::Fault) | Announced::Deleted => &notify.fault,
         Announced::Entered(State::Init) => &None,
         Announced::Stopped => &notify.stop,
     };

@@ -162,55 +162,33 @@ fn a_falling_priority_obeys_what_it_has_heard() {
     assert_eq!(bench.election.deadline(), Some(heard_at + down));
 }
 
+/// Both were heard in the same nanosecond. The one that holds us down is the master, and its interval
+/// counts.
 #[test]
-fn preempt_delay_holds_back_and_then_lets_go() {
-    let settings = Settings {
-        preempt_delay_ns: 10 * NS_PER_S,
-        ..Settings::default()
-    };
-    let mut bench = Bench::backup(settings, 200);
-    let down = timers::master_down_interval(Version::V3, 200, NS_PER_S, 3);
-    let mut last = 0;
-    for beat in 1..=10 {
-        last = T0 + beat * NS_PER_S;
-        bench.hear(last, 100, 100, LOWER);
-        bench.look(last);
-    }
-    assert_eq!(bench.election.state(), State::Backup);
-    let delay_over = T0 + 11 * NS_PER_S;
-    assert_eq!(bench.election.deadline(), Some(delay_over));
-    let actions = bench.look(delay_over);
-    assert!(matches!(
-        actions[..],
-        [Action::Publish(Standing { floor: 200, .. })]
-    ));
-    bench.hear(delay_over + 1, 100, 100, LOWER);
-    assert_eq!(
-        bench.election.deadline(),
-        Some(last + down),
-        "lower adverts no longer count"
-    );
-    bench.look(last + down);
-    assert_eq!(bench.election.state(), State::Master);
+fn of_two_adverts_at_once_the_master_s_counts() {
+    let mut bench = Bench::backup(Settings::default(), 150);
+    let heard_at = T0 + 2 * NS_PER_S;
+    bench.hear(heard_at, 200, 100, LOWER);
+    bench.hear(heard_at, 100, 300, HIGHER);
+    bench.event(heard_at, Event::Priority(10));
+    bench.look(heard_at);
+    let down = timers::master_down_interval(Version::V3, 10, NS_PER_S, 3);
+    assert_eq!(bench.election.deadline(), Some(heard_at + down));
 }
 
+/// (the last priority heard, when the wait ends) of a master whose interval is longer than ours.
 #[test]
-fn a_higher_master_ends_the_preempt_delay() {
-    let settings = Settings {
-        preempt_delay_ns: 10 * NS_PER_S,
-        ..Settings::default()
-    };
-    let mut bench = Bench::backup(settings, 200);
-    bench.hear(T0 + 1, 100, 100, LOWER);
-    bench.look(T0 + 1);
-    bench.hear(T0 + 2, 201, 100, HIGHER);
-    bench.look(T0 + 2);
-    let down = timers::master_down_interval(Version::V3, 200, NS_PER_S, 3);
-    assert_eq!(
-        bench.election.deadline(),
-        Some(T0 + 2 + down),
-        "no delay is running"
-    );
+fn a_slow_master_heard_before_the_start_has_its_own_time() {
+    let heard_at = T0 - NS_PER_S;
+    let slow = timers::master_down_interval(Version::V3, 100, 2 * NS_PER_S, 3);
+    for (priority, deadline) in [(200, heard_at + slow), (0, T0 + DOWN)] {
+        let mut bench = Bench::new(Settings::default(), 100);
+        bench.hear(heard_at - 1, 200, 200, LOWER);
+        bench.hear(heard_at, priority, 200, LOWER);
+        bench.event(T0, Event::Startup);
+        bench.look(T0);
+        assert_eq!(bench.election.deadline(), Some(deadline), "{priority}");
+    }
 }
 
 #[test]
@@ -291,25 +269,6 @@ fn a_lower_master_s_resignation_counts() {
     assert_eq!(bench.election.deadline(), Some(T0 + NS_PER_S + skew));
 }
 
-/// The incumbent was heard before we began to listen, and its steady adverts are no news.
-#[test]
-fn preempt_delay_begins_with_the_incumbent_already_known() {
-    let settings = Settings {
-        preempt_delay_ns: 10 * NS_PER_S,
-        ..Settings::default()
-    };
-    let mut bench = Bench::new(settings, 200);
-    bench.hear(T0 - 1, 100, 100, LOWER);
-    bench.slot.acknowledge(bench.slot.heard().news_seq);
-    bench.event(T0, Event::Startup);
-    bench.look(T0);
-    for beat in 1..=9 {
-        bench.hear(T0 + beat * NS_PER_S, 100, 100, LOWER);
-        bench.look(T0 + beat * NS_PER_S);
-    }
-    assert_eq!(bench.election.deadline(), Some(T0 + 10 * NS_PER_S));
-}
-
 #[test]
 fn a_fault_before_the_start_clears_what_a_crash_left() {
     let mut bench = Bench::new(Settings::default(), 100);
@@ -318,19 +277,6 @@ fn a_fault_before_the_start_clears_what_a_crash_left() {
             .event(T0, Event::FaultRaised)
             .contains(&Action::RemoveAddresses)
     );
-}
-
-/// The addresses of an owner may be the machine's own.
-#[test]
-fn an_owner_in_a_group_waits_and_keeps_its_addresses() {
-    let settings = Settings {
-        grouped: true,
-        ..Settings::default()
-    };
-    let mut bench = Bench::new(settings, 255);
-    let actions = bench.event(T0, Event::Startup);
-    assert_eq!(entered(&actions), Some((State::Backup, Cause::Startup)));
-    assert!(!actions.contains(&Action::RemoveAddresses));
 }
 
 /// The addresses of an owner may be the machine's own.

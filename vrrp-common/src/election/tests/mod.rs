@@ -1,7 +1,13 @@
 //! The transition table: one row per state, event and guard, with the ordered actions.
 
+mod announcing;
 mod as_backup;
 mod as_master;
+mod deadlines;
+mod handing_over;
+mod in_group;
+mod preempting;
+mod reloading;
 
 use super::*;
 use crate::{
@@ -46,12 +52,20 @@ impl Bench {
     }
 
     fn master_with(settings: Settings) -> Self {
-        let mut bench = Self::backup(settings, 100);
-        bench.look(T0 + DOWN);
-        bench.event(T0 + DOWN, Event::Advertised(T0 + DOWN));
-        bench.event(T0 + DOWN, Event::Settled(1));
-        assert_eq!(bench.election.state(), State::Master);
+        let (bench, since) = Self::master_since(settings);
+        assert_eq!(since, T0 + DOWN);
         bench
+    }
+
+    /// A master whose addresses are in place, and since when.
+    fn master_since(settings: Settings) -> (Self, u64) {
+        let mut bench = Self::backup(settings, 100);
+        let since = bench.election.deadline().unwrap();
+        bench.look(since);
+        bench.event(since, Event::Advertised(since));
+        bench.event(since, Event::Settled(1));
+        assert_eq!(bench.election.state(), State::Master);
+        (bench, since)
     }
 
     /// Feeds an event and stores what the daemon would store.
@@ -64,7 +78,9 @@ impl Bench {
                 _ => {}
             }
         }
-        actions.iter().collect()
+        let list: Vec<Action> = actions.iter().collect();
+        assert_eq!(actions.is_empty(), list.is_empty());
+        list
     }
 
     fn look(&mut self, now: u64) -> Vec<Action> {
@@ -88,6 +104,15 @@ fn advert(priority: u8, interval_cs: u16, source: Source) -> Advert {
         form: ChecksumForm::MessageOnly,
         addresses_sum: 0,
         source,
+        mac: 9,
+    }
+}
+
+/// A member of a sync group.
+fn grouped() -> Settings {
+    Settings {
+        grouped: true,
+        ..Settings::default()
     }
 }
 

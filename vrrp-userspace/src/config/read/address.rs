@@ -1,7 +1,9 @@
-//! Items of `virtual_ipaddress`: `IP[/M] [brd +|-|IP] [dev IF] [scope S] [label L]`.
+//! Items of `virtual_ipaddress`:
+//! `IP[/M] [brd +|-|IP] [dev IF] [scope S] [label L] [noprefixroute] [no_track]`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::words::is_device_name;
 use crate::{
     config::{
         diagnostics::{Diagnostic, Diagnostics},
@@ -24,13 +26,7 @@ pub(super) fn read(
         return Ok(None);
     };
     let (address, prefix) = parse(first, diagnostics).ok_or(())?;
-    let mut virtual_address = VirtualAddress {
-        address,
-        prefix,
-        label: None,
-        broadcast: None,
-        scope: Scope::Global,
-    };
+    let mut virtual_address = VirtualAddress::new(address, prefix);
     let mut words = node.arguments().iter();
     while let Some(option) = words.next() {
         let mut argument = || words.next().ok_or(option);
@@ -43,48 +39,57 @@ pub(super) fn read(
                     )
                     .help("it is ignored; the address is served"),
                 );
-                true
             }),
-            "dev" => argument().map(|word| check_device(word, interface, diagnostics)),
+            "dev" => match argument() {
+                Ok(word) if !is_device_name(&word.text) => {
+                    diagnostics.push(no_device(word));
+                    return Err(());
+                }
+                found => found.map(|word| {
+                    let elsewhere = word.text != interface;
+                    virtual_address.interface = elsewhere.then(|| word.text.clone());
+                }),
+            },
             "brd" | "broadcast" => argument().map(|word| {
                 virtual_address.broadcast = broadcast(word, address, prefix, diagnostics);
-                true
             }),
-            "scope" => argument().map(|word| {
-                virtual_address.scope = scope(word, diagnostics);
-                true
-            }),
+            "scope" => argument().map(|word| virtual_address.scope = scope(word, diagnostics)),
             "label" => argument().map(|word| {
-                virtual_address.label = label(word, interface, diagnostics);
-                true
+                let device = virtual_address.interface.as_deref().unwrap_or(interface);
+                virtual_address.label = label(word, device, diagnostics);
             }),
-            // What these ask for is what an address without them gets here.
-            "no_track" | "-nodad" => Ok(true),
-            "preferred_lft" | "track_group" => argument().map(|_| true),
+            "no_track" => {
+                virtual_address.tracked = false;
+                Ok(())
+            }
+            "noprefixroute" => {
+                virtual_address.prefix_route = false;
+                Ok(())
+            }
+            "preferred_lft" => argument().map(|word| {
+                virtual_address.preferred_s = preferred(word, diagnostics);
+            }),
+            "track_group" => argument().map(drop),
             other => {
                 diagnostics.push(
                     Diagnostic::warning(
                         option.span.clone(),
-                        format!("{other} is not yet supported for an address"),
+                        format!("{other} is not supported for an address"),
                     )
                     .help("it is ignored; the address is served"),
                 );
-                Ok(true)
+                Ok(())
             }
         };
-        match read {
-            Ok(true) => {}
-            Ok(false) => return Ok(None),
-            Err(option) => {
-                diagnostics.push(
-                    Diagnostic::error(
-                        option.span.clone(),
-                        format!("{} needs a value", option.text),
-                    )
-                    .help("IP[/M] [brd +|-|IP] [dev IF] [scope S] [label L]"),
-                );
-                return Err(());
-            }
+        if let Err(option) = read {
+            diagnostics.push(
+                Diagnostic::error(
+                    option.span.clone(),
+                    format!("{} needs a value", option.text),
+                )
+                .help("IP[/M] [brd +|-|IP] [dev IF] [scope S] [label L]"),
+            );
+            return Err(());
         }
     }
     Ok(Some(virtual_address))
@@ -142,19 +147,24 @@ pub fn can_be_virtual(address: IpAddr) -> bool {
         || is_mapped)
 }
 
-/// Whether the address can be served where it should stand.
-fn check_device(word: &Word, interface: &str, diagnostics: &mut Diagnostics) -> bool {
-    if word.text == interface {
-        return true;
+fn no_device(word: &Word) -> Diagnostic {
+    let what = format!("{} cannot be an interface", word.text);
+    Diagnostic::error(word.span.clone(), what).help("15 characters at most, without a slash")
+}
+
+/// `forever` or a number of seconds.
+fn preferred(word: &Word, diagnostics: &mut Diagnostics) -> Option<u32> {
+    if word.text == "forever" {
+        return Some(u32::MAX);
     }
-    diagnostics.push(
-        Diagnostic::warning(
-            word.span.clone(),
-            format!("addresses on another interface than {interface} are not yet supported"),
-        )
-        .help("this address is left out"),
-    );
-    false
+    let seconds = word.text.parse().ok();
+    if seconds.is_none() {
+        diagnostics.push(
+            Diagnostic::error(word.span.clone(), format!("{} is no lifetime", word.text))
+                .help("seconds, or forever; the default is used"),
+        );
+    }
+    seconds
 }
 
 fn broadcast(
@@ -187,20 +197,13 @@ fn broadcast(
 }
 
 fn scope(word: &Word, diagnostics: &mut Diagnostics) -> Scope {
-    match word.text.as_str() {
-        "global" => Scope::Global,
-        "site" => Scope::Site,
-        "link" => Scope::Link,
-        "host" => Scope::Host,
-        "nowhere" => Scope::Nowhere,
-        other => {
-            diagnostics.push(
-                Diagnostic::error(word.span.clone(), format!("{other} is not a scope"))
-                    .help("global, site, link, host or nowhere; global is used"),
-            );
-            Scope::Global
-        }
-    }
+    Scope::by_name(&word.text).unwrap_or_else(|| {
+        diagnostics.push(
+            Diagnostic::error(word.span.clone(), format!("{} is not a scope", word.text))
+                .help("global, site, link, host or nowhere; global is used"),
+        );
+        Scope::Global
+    })
 }
 
 /// The kernel shows a label as the name of the interface with something behind it, and takes any

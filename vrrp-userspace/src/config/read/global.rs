@@ -1,17 +1,18 @@
 //! `global_defs`.
 
-use super::{unsupported, value};
+use super::{look_at_form, scheduling, unsupported, value};
 use crate::config::{
     diagnostics::{Diagnostic, Diagnostics},
     keywords,
     model::Global,
     tree::Node,
 };
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use vrrp_common::{election::Announce, vrrp::Version};
 
 pub(super) fn read(block: &Node, global: &mut Global, diagnostics: &mut Diagnostics) {
+    look_at_form(block.children(), &keywords::GLOBAL, diagnostics);
     for node in block.children() {
         match node.keyword() {
             "router_id" => {
@@ -20,6 +21,12 @@ pub(super) fn read(block: &Node, global: &mut Global, diagnostics: &mut Diagnost
             }
             "script_user" => global.script_user = value::user(node.arguments(), diagnostics),
             "dynamic_interfaces" => global.dynamic_interfaces = true,
+            "enable_script_security" => global.script_security = true,
+            "default_interface" => {
+                if let Some(word) = value::only_word(node, "an interface", diagnostics) {
+                    global.default_interface.clone_from(&word.text);
+                }
+            }
             "vrrp_version" => {
                 global.version = version(node, diagnostics);
             }
@@ -37,6 +44,17 @@ pub(super) fn read(block: &Node, global: &mut Global, diagnostics: &mut Diagnost
                     global.startup_delay = delay;
                 }
             }
+            "vrrp_garp_interval" => {
+                pause(node, &mut global.garp_interval, diagnostics);
+            }
+            "vrrp_gna_interval" => {
+                pause(node, &mut global.gna_interval, diagnostics);
+            }
+            "vrrp_delay_after_boot" => {
+                if let Some(delay) = value::seconds(node, 0.0..=86400.0, diagnostics) {
+                    global.delay_after_boot = delay;
+                }
+            }
             "v3_checksum_as_v2" => {
                 global.checksum_message_only = value::flag(node, diagnostics).unwrap_or(false);
             }
@@ -51,11 +69,11 @@ pub(super) fn read(block: &Node, global: &mut Global, diagnostics: &mut Diagnost
                 }
             }
             keyword => {
-                let known = keyword
-                    .strip_prefix("vrrp_")
-                    .is_some_and(|name| announce(name, node, &mut global.announce, diagnostics));
+                let known = keyword.strip_prefix("vrrp_").is_some_and(|name| {
+                    announce(name, node, &mut global.announce, true, diagnostics)
+                }) || scheduling::read(node, &mut global.scheduling, diagnostics);
                 if !known {
-                    unsupported(node, keywords::GLOBAL, diagnostics);
+                    unsupported(node, &keywords::GLOBAL, diagnostics);
                 }
             }
         }
@@ -85,12 +103,18 @@ fn group(node: &Node, global: &mut Global, diagnostics: &mut Diagnostics) {
     }
 }
 
-/// The `garp_*` family, which `global_defs` spells with `vrrp_` in front. Says whether the keyword
-/// is one of them.
+/// A pause between announcements, in seconds with up to six decimals.
+pub(super) fn pause(node: &Node, place: &mut Duration, diagnostics: &mut Diagnostics) {
+    set(place, value::seconds(node, 0.0..=1000.0, diagnostics));
+}
+
+/// The `garp_*` family, which `global_defs` spells with `vrrp_` in front: only there what follows losing
+/// adverts follows the rest, unless it is set itself. Says whether the keyword is one of them.
 pub(super) fn announce(
     keyword: &str,
     node: &Node,
     announce: &mut Announce,
+    is_global: bool,
     diagnostics: &mut Diagnostics,
 ) -> bool {
     let whole_seconds = 0.0..=86400.0;
@@ -98,7 +122,7 @@ pub(super) fn announce(
         "garp_master_delay" => {
             if let Some(delay_ns) = value::seconds(node, whole_seconds, diagnostics).map(nanos) {
                 // garp_lower_prio_delay follows it, unless it was set to something else before.
-                if announce.lower_prio_delay_ns == announce.delay_ns {
+                if is_global && announce.lower_prio_delay_ns == announce.delay_ns {
                     announce.lower_prio_delay_ns = delay_ns;
                 }
                 announce.delay_ns = delay_ns;
@@ -113,7 +137,7 @@ pub(super) fn announce(
         "garp_master_repeat" => {
             if let Some(repeat) = value::number(node, 0..=100, diagnostics) {
                 // garp_lower_prio_repeat follows it, unless it was set to something else before.
-                if announce.lower_prio_repeat == announce.repeat {
+                if is_global && announce.lower_prio_repeat == announce.repeat {
                     announce.lower_prio_repeat = repeat;
                 }
                 announce.repeat = repeat;

@@ -1,13 +1,13 @@
 //! `vrrp_sync_group`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{named_block, unsupported, value};
+use super::{look_at_form, named_block, of, track, unsupported, value};
 use crate::config::{
     diagnostics::{Diagnostic, Diagnostics},
     keywords,
     lexer::Word,
-    model::{Config, Notify, SyncGroup},
+    model::{Config, Instance, Notify, SyncGroup, TrackScript},
     tree::Node,
 };
 
@@ -25,13 +25,20 @@ pub(super) fn read(
         span: name.span.clone(),
     };
     let mut tracks_weights = false;
+    look_at_form(block.children(), &keywords::GROUP, diagnostics);
+    for node in of(block.children(), "group") {
+        add_members(node, &mut group, config, diagnostics);
+    }
     for node in block.children() {
         match node.keyword() {
-            "group" => add_members(node, &mut group, config, diagnostics),
+            "group" => {}
+            // keepalived does not have it for groups either.
+            "notify_deleted" => unsupported(node, &keywords::GROUP, diagnostics),
+            "track_script" | "track_interface" => add_trackers(node, &group, config, diagnostics),
             "sync_group_tracking_weight" => tracks_weights = true,
             keyword => {
                 if !value::notify(keyword, node, &mut group.notify, diagnostics) {
-                    unsupported(node, keywords::GROUP, diagnostics);
+                    unsupported(node, &keywords::GROUP, diagnostics);
                 }
             }
         }
@@ -57,6 +64,7 @@ pub(super) fn read(
 
 /// Several names may stand on a line.
 fn add_members(node: &Node, group: &mut SyncGroup, config: &Config, diagnostics: &mut Diagnostics) {
+    let served: BTreeSet<&str> = config.instances.iter().map(|it| &*it.name).collect();
     let elsewhere: BTreeMap<&str, &str> = config
         .groups
         .iter()
@@ -64,20 +72,60 @@ fn add_members(node: &Node, group: &mut SyncGroup, config: &Config, diagnostics:
         .collect();
     for word in node.children().iter().flat_map(|line| &line.words) {
         let member = &word.text;
-        let problem = if !config.instances.iter().any(|it| it.name == *member) {
-            format!("there is no vrrp_instance {member} that can be served")
+        let (problem, help) = if !served.contains(member.as_str()) {
+            let nearest = keywords::nearest(member, served.iter().copied());
+            let help = nearest.map_or_else(
+                || "define it, or correct the name".to_owned(),
+                |nearest| format!("did you mean {nearest}?"),
+            );
+            (
+                format!("there is no vrrp_instance {member} that can be served"),
+                help,
+            )
         } else if let Some(other) = elsewhere.get(member.as_str()) {
-            format!("{member} is in the group {other} already")
+            let help = "an instance is in one group at most".to_owned();
+            (format!("{member} is in the group {other} already"), help)
         } else if group.members.contains(member) {
-            format!("{member} is listed twice")
+            (
+                format!("{member} is listed twice"),
+                "once will do".to_owned(),
+            )
         } else {
             group.members.push(member.clone());
             continue;
         };
         diagnostics.push(
             Diagnostic::error(word.span.clone(), problem)
-                .help("each instance is in one group at most; it is left out of this one"),
+                .help(format!("{help}; it is left out of this group")),
         );
+    }
+}
+
+/// What the group tracks, each of its members does.
+fn add_trackers(
+    node: &Node,
+    group: &SyncGroup,
+    config: &mut Config,
+    diagnostics: &mut Diagnostics,
+) {
+    let is_member = |it: &&Instance| group.members.contains(&it.name);
+    let mut members = config.instances.iter().filter(is_member);
+    let nopreempt = members.all(|member| member.nopreempt);
+    let (mut scripts, mut interfaces) = (Vec::new(), Vec::new());
+    if node.keyword() == "track_script" {
+        scripts = track::scripts(node, nopreempt, config, diagnostics);
+    } else {
+        interfaces = track::interfaces(node, diagnostics);
+    }
+    let members = config.instances.iter_mut();
+    for member in members.filter(|it| group.members.contains(&it.name)) {
+        let is_new = |it: &&TrackScript| {
+            let mut known = member.track_scripts.iter();
+            !known.any(|known| known.script == it.script)
+        };
+        let new: Vec<TrackScript> = scripts.iter().filter(is_new).cloned().collect();
+        member.track_scripts.extend(new);
+        member.track_interfaces.extend(interfaces.iter().cloned());
     }
 }
 
@@ -114,6 +162,10 @@ fn drop_weights(group: &SyncGroup, config: &mut Config, diagnostics: &mut Diagno
         .iter_mut()
         .filter(|instance| group.members.contains(&instance.name));
     for member in members {
+        // As under nopreempt: where a priority cannot count, failure is FAULT.
+        for track in member.track_scripts.iter_mut().filter(|it| !it.is_given) {
+            track.weight.value = 0;
+        }
         let before = member.track_scripts.len() + member.track_interfaces.len();
         member.track_scripts.retain(|track| track.weight.value == 0);
         member

@@ -2,15 +2,21 @@
 
 use std::time::Duration;
 
-use vrrp_common::vrrp::{MAX_INTERVAL_CS, Version};
+use vrrp_common::{
+    slot::LeaseMode,
+    vrrp::{MAX_INTERVAL_CS, Version},
+};
 
-use super::{address, global, named_block, transport::Transport, unsupported, value};
+use super::{
+    address, global, look_at_form, named_block, route, rule, transport::Transport, unsupported,
+    value, virtual_mac::VirtualMac,
+};
 use crate::{
     config::{
         diagnostics::{Diagnostic, Diagnostics},
         keywords,
         lexer::Word,
-        model::{Config, Instance, Notify, Script, TrackInterface, TrackScript, Weight},
+        model::{Config, Instance, Notify},
         source::Span,
         tree::Node,
     },
@@ -35,6 +41,7 @@ pub(super) struct Draft<'a> {
     pub(super) preempt_delay: Option<(Duration, Span)>,
     pub(super) accept: Option<(bool, Span)>,
     pub(super) transport: Transport,
+    virtual_mac: VirtualMac,
     pub(super) broken: bool,
     pub(super) instance: Instance,
 }
@@ -46,6 +53,7 @@ pub(super) fn read(
     diagnostics: &mut Diagnostics,
 ) -> Option<Instance> {
     let name = named_block(block, diagnostics)?;
+    look_at_form(block.children(), &keywords::INSTANCE, diagnostics);
     let mut draft = Draft::new(name, config);
     // Addresses and trackers need to know the interface and `nopreempt`, wherever those stand.
     for node in block.children() {
@@ -67,12 +75,21 @@ impl<'a> Draft<'a> {
             password: None,
             group: config.global.group_v4.into(),
             unicast: None,
+            accept_from: Vec::new(),
+            lease: LeaseMode::Strict,
             source: None,
             vrid: 0,
+            virtual_mac: None,
+            sends_from_port: false,
             priority: 0,
             interval_cs: 100,
+            wants_master: false,
+            advertised: Vec::new(),
             addresses: Vec::new(),
             excluded: Vec::new(),
+            routes: Vec::new(),
+            rules: Vec::new(),
+            promote_secondaries: false,
             accept: true,
             strict: config.global.strict,
             higher_prio_send_advert: config.global.higher_prio_send_advert,
@@ -100,6 +117,7 @@ impl<'a> Draft<'a> {
             preempt_delay: None,
             accept: None,
             transport: Transport::new(&config.global),
+            virtual_mac: VirtualMac::default(),
             broken: false,
             instance,
         }
@@ -149,6 +167,17 @@ impl<'a> Draft<'a> {
             | "nopreempt" | "preempt" | "preempt_delay" | "accept" | "no_accept" => {}
             "virtual_ipaddress" => self.addresses(node, false, diagnostics),
             "virtual_ipaddress_excluded" => self.addresses(node, true, diagnostics),
+            "virtual_routes" => {
+                let routes = node.children().iter();
+                let routes = routes.filter_map(|line| route::read(line, diagnostics));
+                instance.routes.extend(routes);
+            }
+            "virtual_rules" => {
+                let rules = node.children().iter();
+                let rules = rules.filter_map(|line| rule::read(line, diagnostics));
+                instance.rules.extend(rules);
+            }
+            "promote_secondaries" => instance.promote_secondaries = true,
             "track_script" => self.track_scripts(node, config, diagnostics),
             "track_interface" => self.track_interfaces(node, diagnostics),
             "dont_track_primary" => instance.dont_track_primary = true,
@@ -167,16 +196,22 @@ impl<'a> Draft<'a> {
                 let flag = value::flag(node, diagnostics);
                 instance.higher_prio_send_advert = flag.unwrap_or(false);
             }
+            "lease" => {
+                if let Some(mode) = lease(node, diagnostics) {
+                    instance.lease = mode;
+                }
+            }
             "lower_prio_no_advert" => {
                 let flag = value::flag(node, diagnostics);
                 instance.lower_prio_no_advert = flag.unwrap_or(false);
             }
             keyword => {
                 let known = value::notify(keyword, node, &mut instance.notify, diagnostics)
-                    || global::announce(keyword, node, &mut instance.announce, diagnostics)
-                    || self.transport.read(node, diagnostics);
+                    || global::announce(keyword, node, &mut instance.announce, false, diagnostics)
+                    || self.transport.read(node, diagnostics)
+                    || self.virtual_mac.read(node, diagnostics);
                 if !known {
-                    unsupported(node, keywords::INSTANCE, diagnostics);
+                    unsupported(node, &keywords::INSTANCE, diagnostics);
                 }
             }
         }
@@ -272,6 +307,7 @@ impl<'a> Draft<'a> {
         let Instance {
             addresses,
             excluded: others,
+            advertised,
             ..
         } = &mut self.instance;
         if addresses
@@ -281,8 +317,11 @@ impl<'a> Draft<'a> {
         {
             diagnostics.push(
                 Diagnostic::warning(line.span(), format!("{} is listed twice", address.address))
-                    .help("the second is ignored"),
+                    .help("it is served as the first says; adverts carry it twice, as keepalived's do"),
             );
+            if !excluded {
+                advertised.push(address.address);
+            }
             return;
         }
         let of_other_family = addresses
@@ -322,100 +361,8 @@ impl<'a> Draft<'a> {
         if excluded || full {
             others.push(address);
         } else {
+            advertised.push(address.address);
             addresses.push(address);
-        }
-    }
-
-    fn track_scripts(&mut self, node: &Node, config: &Config, diagnostics: &mut Diagnostics) {
-        for line in node.children() {
-            let Some(script) = config.scripts.get(line.keyword()) else {
-                diagnostics.push(
-                    Diagnostic::error(
-                        line.span(),
-                        format!("there is no vrrp_script {}", line.keyword()),
-                    )
-                    .help("define it, or correct the name; it is not tracked"),
-                );
-                continue;
-            };
-            let weight = self.script_weight(line, script, config, diagnostics);
-            self.instance.track_scripts.push(TrackScript {
-                script: script.name.clone(),
-                weight,
-            });
-        }
-    }
-
-    /// The weight of a script here: the tracking line's, else the script's, else the default; and
-    /// under `nopreempt`, where priority cannot move the address, FAULT instead of the default.
-    fn script_weight(
-        &self,
-        line: &Node,
-        script: &Script,
-        config: &Config,
-        diagnostics: &mut Diagnostics,
-    ) -> Weight {
-        let explicit = tracking_weight(line, 253, diagnostics).or(script.weight);
-        let nopreempt = self.nopreempt.is_some();
-        let default = config.global.default_weight;
-        match explicit {
-            Some(weight) => {
-                if nopreempt && weight.value != 0 {
-                    diagnostics.push(
-                        Diagnostic::warning(
-                            line.span(),
-                            format!(
-                                "under nopreempt the weight of {} cannot move the address",
-                                script.name
-                            ),
-                        )
-                        .help("give it weight 0 to make a failure a FAULT, or remove nopreempt"),
-                    );
-                }
-                weight
-            }
-            None if nopreempt => {
-                diagnostics.push(
-                    Diagnostic::lint(
-                        line.span(),
-                        format!(
-                            "{} has no weight: under nopreempt its failure means FAULT",
-                            script.name
-                        ),
-                    )
-                    .help("say `weight 0` to make that explicit"),
-                );
-                Weight {
-                    value: 0,
-                    reverse: false,
-                }
-            }
-            None => {
-                diagnostics.push(
-                    Diagnostic::lint(
-                        line.span(),
-                        format!("{} has no weight: {default} is used here, keepalived 2 would use 0 (FAULT)", script.name),
-                    )
-                    .help("give it a weight, or set vrrp_script_default_weight 0 in global_defs for keepalived's meaning"),
-                );
-                Weight {
-                    value: default,
-                    reverse: false,
-                }
-            }
-        }
-    }
-
-    fn track_interfaces(&mut self, node: &Node, diagnostics: &mut Diagnostics) {
-        for line in node.children() {
-            let weight = tracking_weight(line, 253, diagnostics);
-            self.instance.track_interfaces.push(TrackInterface {
-                interface: line.keyword().to_owned(),
-                weight: weight.unwrap_or(Weight {
-                    value: 0,
-                    reverse: false,
-                }),
-            });
         }
     }
 
@@ -449,11 +396,14 @@ impl<'a> Draft<'a> {
             .as_ref()
             .is_some_and(|(master, _)| *master);
         let mut instance = self.instance;
+        instance.wants_master =
+            wants_master || (self.wants_master.is_none() && self.priority == Some(255));
         instance.interface = self.interface?;
         instance.vrid = self.vrid?;
         instance.priority = self
             .priority
             .unwrap_or(if wants_master { 255 } else { 100 });
+        self.virtual_mac.settle(&mut instance, diagnostics);
         instance.nopreempt = self.nopreempt.is_some();
         instance.preempt_delay = self
             .preempt_delay
@@ -462,18 +412,19 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// `NAME weight N [reverse]`.
-fn tracking_weight(line: &Node, limit: i32, diagnostics: &mut Diagnostics) -> Option<Weight> {
-    let (first, rest) = line.arguments().split_first()?;
-    if first.text == "weight" {
-        return value::weight(rest, limit, diagnostics);
+/// What becomes of a MASTER that nobody vouches for: an extension.
+fn lease(node: &Node, diagnostics: &mut Diagnostics) -> Option<LeaseMode> {
+    let word = value::only_word(node, "strict, peer or off", diagnostics)?;
+    match &*word.text.to_lowercase() {
+        "strict" => Some(LeaseMode::Strict),
+        "peer" => Some(LeaseMode::Peer),
+        "off" => Some(LeaseMode::Off),
+        other => {
+            diagnostics.push(
+                Diagnostic::error(word.span.clone(), format!("lease cannot be {other}"))
+                    .help("strict, peer or off; it is ignored"),
+            );
+            None
+        }
     }
-    diagnostics.push(
-        Diagnostic::warning(
-            first.span.clone(),
-            format!("{} means nothing here", first.text),
-        )
-        .help("NAME weight N [reverse]"),
-    );
-    None
 }

@@ -1,23 +1,34 @@
 //! Meaning: the tree of words becomes a [`Config`].
 
 mod address;
+mod duplicates;
+mod garp_group;
 mod global;
 mod group;
 mod instance;
+mod lints;
+mod route;
+mod rule;
+mod scheduling;
 mod script;
+mod security;
 mod settle;
+mod statics;
+mod track;
 mod transport;
 mod value;
+mod virtual_mac;
+mod words;
 
 pub use address::can_be_virtual;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{
     diagnostics::{Diagnostic, Diagnostics},
-    keywords::{self, Standing},
+    keywords::{self, Block, Standing, Takes},
     lexer::Word,
-    model::{Config, Instance},
+    model::Config,
     source::Span,
     tree::Node,
 };
@@ -28,6 +39,10 @@ pub(super) fn config(nodes: &[Node], diagnostics: &mut Diagnostics) -> Config {
     let mut config = Config::default();
     for node in of(nodes, "global_defs") {
         global::read(node, &mut config.global, diagnostics);
+    }
+    for node in of(nodes, "net_namespace") {
+        let name = value::only_word(node, "a name", diagnostics);
+        config.global.net_namespace = name.map(|word| word.text.clone());
     }
     for node in of(nodes, "vrrp_script") {
         if let Some(script) = script::read(node, diagnostics) {
@@ -40,18 +55,29 @@ pub(super) fn config(nodes: &[Node], diagnostics: &mut Diagnostics) -> Config {
             }
         }
     }
+    security::judge_checks(&mut config, diagnostics);
     for node in of(nodes, "vrrp_instance") {
         if let Some(instance) = instance::read(node, &config, diagnostics) {
             config.instances.push(instance);
         }
     }
-    leave_out_duplicates(&mut config.instances, diagnostics);
+    duplicates::leave_out(&mut config.instances, diagnostics);
     for node in of(nodes, "vrrp_sync_group") {
         if let Some(group) = group::read(node, &mut config, diagnostics) {
             config.groups.push(group);
         }
     }
+    security::judge_notifications(&mut config, diagnostics);
+    config.statics = statics::read(nodes, &config.global.default_interface, diagnostics);
+    let instances = config.instances.iter_mut();
+    let rules = instances.flat_map(|instance| &mut instance.rules);
+    rule::give_priorities(config.statics.rules.iter_mut().chain(rules));
+    let groups = of(nodes, "garp_group");
+    config.garp_groups = groups
+        .map(|node| garp_group::read(node, diagnostics))
+        .collect();
     mention_the_rest(nodes, diagnostics);
+    lints::look(&config, diagnostics);
     config
 }
 
@@ -59,72 +85,83 @@ fn of<'a>(nodes: &'a [Node], keyword: &'a str) -> impl Iterator<Item = &'a Node>
     nodes.iter().filter(move |node| node.keyword() == keyword)
 }
 
-/// The first of two instances with one name, or one VRID on one interface, is served.
-fn leave_out_duplicates(instances: &mut Vec<Instance>, diagnostics: &mut Diagnostics) {
-    let mut names: BTreeSet<String> = BTreeSet::new();
-    // An IPv4 and an IPv6 virtual router may share a number (RFC 9568 5.2.3).
-    let mut vrids: BTreeMap<(String, bool, u8), String> = BTreeMap::new();
-    instances.retain(|instance| {
-        let Instance { name, interface, vrid, span, .. } = instance;
-        if !names.insert(name.clone()) {
-            diagnostics.push(
-                Diagnostic::error(span.clone(), format!("there is another vrrp_instance {name}"))
-                    .help("give each instance its own name; this one is left out"),
-            );
-            return false;
-        }
-        let key = (interface.clone(), instance.group.is_ipv4(), *vrid);
-        if let Some(first) = vrids.get(&key) {
-            diagnostics.push(
-                Diagnostic::error(
-                    span.clone(),
-                    format!("virtual_router_id {vrid} on {interface} is already that of {first}"),
-                )
-                .help("each virtual router on an interface needs its own number from 1 to 255; this one is left out"),
-            );
-            return false;
-        }
-        vrids.insert(key, name.clone());
-        true
-    });
-}
-
 fn mention_the_rest(nodes: &[Node], diagnostics: &mut Diagnostics) {
-    let mut lvs: Option<Span> = None;
     for node in nodes {
         match node.keyword() {
-            "global_defs" | "vrrp_script" | "vrrp_instance" | "vrrp_sync_group" => {}
-            keyword if keywords::LVS.contains(&keyword) => lvs = lvs.or(Some(node.span())),
-            _ => unsupported(node, keywords::ROOT, diagnostics),
+            "global_defs" | "vrrp_script" | "vrrp_instance" | "vrrp_sync_group" | "garp_group"
+            | "static_ipaddress" | "static_routes" | "static_rules" | "include_check" => {}
+            _ => unsupported(node, &keywords::ROOT, diagnostics),
         }
     }
-    if let Some(span) = lvs {
-        diagnostics.push(Diagnostic::lint(
-            span,
-            "virtual_server and its like are skipped: xvrrp does VRRP, not load balancing",
-        ));
-    }
+    look_at_form(nodes, &keywords::ROOT, diagnostics);
 }
 
 /// Says what becomes of a keyword that nothing here reads.
-fn unsupported(node: &Node, block: &[&'static str], diagnostics: &mut Diagnostics) {
-    let keyword = node.keyword();
-    if keywords::SILENT.contains(&keyword) {
-        return;
+fn unsupported(node: &Node, block: &Block, diagnostics: &mut Diagnostics) {
+    let name = node.keyword();
+    let Some(keyword) = block.find(name) else {
+        return unknown(node, block, diagnostics);
+    };
+    match keyword.standing {
+        Standing::Unsupported => diagnostics.push(
+            Diagnostic::warning(node.span(), format!("{name} is not supported"))
+                .help(format!("{} It is ignored", keyword.meaning)),
+        ),
+        Standing::Lvs => diagnostics.skip_load_balancing(node.span()),
+        // Nothing has to be done, or it has been read elsewhere.
+        Standing::Accepted | Standing::Served | Standing::Ours => {}
     }
-    diagnostics.push(match keywords::standing(keyword, block) {
-        Standing::NotYet => {
-            Diagnostic::warning(node.span(), format!("{keyword} is not yet supported"))
-                .help("it is ignored; everything else is served")
-        }
-        Standing::Unknown(nearest) => {
-            let diagnostic = Diagnostic::warning(node.span(), format!("unknown keyword {keyword}"));
-            match nearest {
-                Some(nearest) => diagnostic.help(format!("did you mean {nearest}? It is ignored")),
-                None => diagnostic.help("it is ignored"),
-            }
-        }
+}
+
+fn unknown(node: &Node, block: &Block, diagnostics: &mut Diagnostics) {
+    let name = node.keyword();
+    let elsewhere: Vec<&str> = keywords::find_everywhere(name)
+        .into_iter()
+        .map(|(block, _)| block)
+        .collect();
+    let diagnostic = Diagnostic::warning(node.span(), format!("unknown keyword {name}"));
+    diagnostics.push_unknown(match (block.nearest(name), elsewhere.as_slice()) {
+        (Some(nearest), []) => diagnostic.help(format!("did you mean {nearest}? It is ignored")),
+        (_, [_, ..]) => diagnostic.help(format!(
+            "its place is {}; it is ignored",
+            elsewhere.join(", or ")
+        )),
+        (None, []) => diagnostic.help("it is ignored"),
     });
+}
+
+/// What the form of the lines of a block says: values where none belong, the same twice, no block
+/// where there should be one.
+fn look_at_form(nodes: &[Node], block: &Block, diagnostics: &mut Diagnostics) {
+    let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
+    for node in nodes {
+        let name = node.keyword();
+        let Some(keyword) = block.find(name) else {
+            continue;
+        };
+        if let (Takes::Nothing, Some(word)) = (keyword.takes, node.arguments().first()) {
+            diagnostics.push(
+                Diagnostic::warning(word.span.clone(), format!("{name} takes no value"))
+                    .help(format!("{} is ignored, and {name} holds", word.text)),
+            );
+        }
+        let is_block = keyword.syntax.contains('{');
+        let is_served = matches!(keyword.standing, Standing::Served | Standing::Ours);
+        if is_block && is_served && node.block.is_none() && node.arguments().is_empty() {
+            diagnostics.push(
+                Diagnostic::error(node.span(), format!("{name} has no block"))
+                    .help(format!("{name} {}", keyword.syntax)),
+            );
+        }
+        if matches!(keyword.takes, Takes::Value | Takes::Boolean)
+            && seen.insert(name, node.span()).is_some()
+        {
+            diagnostics.push(
+                Diagnostic::warning(node.span(), format!("{name} stands here twice"))
+                    .help("the last one counts"),
+            );
+        }
+    }
 }
 
 /// The name of a block, `KEYWORD NAME {`, and its lines, if it is whole.

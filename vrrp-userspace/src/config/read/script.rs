@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::{named_block, unsupported, value};
+use super::{look_at_form, named_block, security, unsupported, value};
 use crate::{
     config::{
         diagnostics::{Diagnostic, Diagnostics},
         keywords,
+        lexer::Word,
         model::Script,
         tree::Node,
     },
@@ -15,6 +16,7 @@ use crate::{
 
 pub(super) fn read(block: &Node, diagnostics: &mut Diagnostics) -> Option<Script> {
     let name = named_block(block, diagnostics)?;
+    look_at_form(block.children(), &keywords::SCRIPT, diagnostics);
     let mut command = None;
     let mut timeout = None;
     let mut script = Script {
@@ -26,6 +28,7 @@ pub(super) fn read(block: &Node, diagnostics: &mut Diagnostics) -> Option<Script
         rise: 1,
         fall: 1,
         user: None,
+        init_fail: false,
         span: name.span.clone(),
     };
     for node in block.children() {
@@ -48,8 +51,9 @@ pub(super) fn read(block: &Node, diagnostics: &mut Diagnostics) -> Option<Script
                     script.fall = fall;
                 }
             }
+            "init_fail" => script.init_fail = true,
             "user" => script.user = value::user(node.arguments(), diagnostics),
-            _ => unsupported(node, keywords::SCRIPT, diagnostics),
+            _ => unsupported(node, &keywords::SCRIPT, diagnostics),
         }
     }
     let Some(command) = command else {
@@ -69,7 +73,26 @@ pub(super) fn read(block: &Node, diagnostics: &mut Diagnostics) -> Option<Script
         );
         return None;
     }
+    mention_a_missing_program(command, diagnostics);
     script.command.clone_from(&command.text);
     script.timeout = timeout.unwrap_or(script.interval);
     Some(script)
+}
+
+/// A check that is not there fails. What needs a shell is not looked into.
+fn mention_a_missing_program(command: &Word, diagnostics: &mut Diagnostics) {
+    let Ok(words) = shell_words::split(&command.text) else {
+        return;
+    };
+    let Some(name) = words
+        .first()
+        .filter(|name| !name.starts_with(['<', '$', '(']))
+    else {
+        return;
+    };
+    if !security::found(name).is_some_and(|path| path.exists()) {
+        let what = format!("there is no {name} on this machine: the check fails");
+        let help = "install it, or correct its path";
+        diagnostics.push(Diagnostic::lint(command.span.clone(), what).help(help));
+    }
 }

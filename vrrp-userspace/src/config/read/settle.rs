@@ -7,7 +7,7 @@ use vrrp_common::{
     vrrp::{PRIORITY_OWNER, Version},
 };
 
-use super::instance::Draft;
+use super::{instance::Draft, transport::Listed};
 use crate::{
     config::{
         diagnostics::{Diagnostic, Diagnostics},
@@ -40,6 +40,8 @@ impl Draft<'_> {
             .is_some_and(|entry| entry.address.is_ipv6());
         let default = if is_v6 {
             addresses.sort_by_key(|entry| !is_link_local(entry.address));
+            let advertised = &mut self.instance.advertised;
+            advertised.sort_by_key(|address| !is_link_local(*address));
             if addresses.iter().all(|entry| !is_link_local(entry.address)) {
                 diagnostics.push(
                     Diagnostic::lint(
@@ -126,6 +128,7 @@ impl Draft<'_> {
             self.wrong_family(span.clone(), diagnostics);
         }
         self.instance.source = source.map(|(address, _)| address);
+        self.settle_accept_from(diagnostics);
         let Some(span) = self.transport.is_unicast.clone() else {
             return;
         };
@@ -136,8 +139,9 @@ impl Draft<'_> {
         {
             self.wrong_family(span.clone(), diagnostics);
         }
-        if peers.is_empty() {
-            let help = "unicast_peer { IP … }, every other router of this VRID";
+        if peers.is_empty() && !self.transport.may_lack_peers {
+            let help = "unicast_peer { IP … }, every other router of this VRID; or \
+                        unicast_fault_no_peer, to be in FAULT until there is one";
             self.refuse(span, "unicast_peer names nobody", help, diagnostics);
         }
         self.instance.unicast = Some(Unicast {
@@ -145,6 +149,34 @@ impl Draft<'_> {
             ttl: self.transport.ttl.unwrap_or(vrrp_common::vrrp::TTL),
             checks_peers: self.transport.checks_peers,
         });
+    }
+
+    fn settle_accept_from(&mut self, diagnostics: &mut Diagnostics) {
+        let Some(listed) = self.transport.accept_from.take() else {
+            return;
+        };
+        let Listed {
+            routers,
+            span,
+            is_whole,
+        } = listed;
+        let is_v6 = self.instance.group.is_ipv6();
+        if let Some((_, span)) = routers.iter().find(|(it, _)| it.is_ipv6() != is_v6) {
+            self.wrong_family(span.clone(), diagnostics);
+        }
+        if self.transport.is_unicast.is_some() {
+            diagnostics.push(
+                Diagnostic::warning(span, "accept_from does not go with unicast_peer")
+                    .help("it is ignored; check_unicast_src lets only the configured peers count"),
+            );
+            return;
+        }
+        self.broken |= !is_whole;
+        if routers.is_empty() && is_whole {
+            let help = "accept_from { IP … }, the address of every other router of this VRID";
+            self.refuse(span, "accept_from names nobody", help, diagnostics);
+        }
+        self.instance.accept_from = routers.into_iter().map(|(address, _)| address).collect();
     }
 
     fn settle_accept(&mut self) {
@@ -187,6 +219,11 @@ impl Draft<'_> {
             changed(name, "down_timer_adverts is 3");
         }
         instance.announce.lower_prio_repeat = 0;
+        instance.announce.lower_prio_delay_ns = 0;
+        if !owner && let Some((true, span)) = self.wants_master.clone() {
+            self.wants_master = Some((false, span.clone()));
+            changed(&span, "state MASTER is for priority 255 only");
+        }
         // RFC 9568 6.4.3 wants losing adverts answered, RFC 3768 does not know that.
         instance.lower_prio_no_advert = instance.version == Version::V2;
         instance.higher_prio_send_advert = false;

@@ -17,16 +17,27 @@ pub(super) struct Transport {
     pub(super) peers: Vec<(Peer, Span)>,
     /// `unicast_peer` was there, whatever was in it.
     pub(super) is_unicast: Option<Span>,
+    /// `unicast_fault_no_peer`.
+    pub(super) may_lack_peers: bool,
     pub(super) unicast_source: Option<(IpAddr, Span)>,
     pub(super) multicast_source: Option<(IpAddr, Span)>,
     pub(super) group: Option<(IpAddr, Span)>,
     pub(super) ttl: Option<u8>,
     pub(super) checks_peers: bool,
+    pub(super) accept_from: Option<Listed>,
     pub(super) password: Option<(String, Span)>,
     /// `auth_type PASS` was there.
     pub(super) has_type: bool,
     /// Authentication that we do not have.
     pub(super) unsupported: Option<Span>,
+}
+
+/// `accept_from`.
+pub(super) struct Listed {
+    pub(super) routers: Vec<(IpAddr, Span)>,
+    pub(super) span: Span,
+    /// Every word is an address; others have been complained of.
+    pub(super) is_whole: bool,
 }
 
 impl Transport {
@@ -48,7 +59,12 @@ impl Transport {
             }
             "unicast_peer" => self.peers(node, diagnostics),
             "unicast_ttl" => self.ttl = value::number(node, 0..=255, diagnostics),
+            "unicast_fault_no_peer" => {
+                self.may_lack_peers = true;
+                self.is_unicast = self.is_unicast.take().or(Some(node.span()));
+            }
             "check_unicast_src" => self.checks_peers = true,
+            "accept_from" => self.accept_from(node, diagnostics),
             "authentication" => self.authentication(node, diagnostics),
             _ => return false,
         }
@@ -83,6 +99,21 @@ impl Transport {
                 self.peers.push((peer, word.span.clone()));
             }
         }
+    }
+
+    /// The routers whose adverts count, multicast or not: an extension.
+    fn accept_from(&mut self, node: &Node, diagnostics: &mut Diagnostics) {
+        let lines = node.children().iter().flat_map(|line| &line.words);
+        let words: Vec<&Word> = node.arguments().iter().chain(lines).collect();
+        let routers = words.iter();
+        let routers = routers
+            .filter_map(|word| Some((value::address_of(word, diagnostics)?, word.span.clone())));
+        let routers: Vec<_> = routers.collect();
+        self.accept_from = Some(Listed {
+            is_whole: routers.len() == words.len(),
+            routers,
+            span: node.span(),
+        });
     }
 
     fn authentication(&mut self, node: &Node, diagnostics: &mut Diagnostics) {

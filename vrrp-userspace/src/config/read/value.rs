@@ -203,6 +203,11 @@ pub(super) fn notify(
         "notify_fault" => &mut notify.fault,
         "notify_stop" => &mut notify.stop,
         "notify" => &mut notify.any,
+        "notify_deleted" if node.arguments().is_empty() => {
+            notify.tells_deleted = true;
+            return true;
+        }
+        "notify_deleted" => &mut notify.deleted,
         _ => return false,
     };
     *place = notify_script(node, diagnostics);
@@ -216,6 +221,7 @@ fn notify_script(node: &Node, diagnostics: &mut Diagnostics) -> Option<NotifyScr
     Some(NotifyScript {
         command: command.text.clone(),
         user,
+        span: command.span.clone(),
     })
 }
 
@@ -245,4 +251,11 @@ pub(super) fn user(words: &[Word], diagnostics: &mut Diagnostics) -> Option<Scri
         user: user.to_owned(),
         group: group.filter(|group| !group.is_empty()).map(str::to_owned),
     })
+}
+
+/// One or two hexadecimal digits.
+pub(super) fn hexadecimal_byte(text: &str) -> Option<u8> {
+    let is_short =
+        (1..=2).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    u8::from_str_radix(text, 16).ok().filter(|_| is_short)
 }

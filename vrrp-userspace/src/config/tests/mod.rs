@@ -1,13 +1,18 @@
 //! Whole configurations: what they mean, and what is said about broken ones.
 
+mod broken;
+mod documentation;
+mod guarding;
+mod keywords;
+mod routing;
 mod settled;
 
 use std::{path::Path, time::Duration};
 
-use super::{Loaded, diagnostics::Severity, load_text, model::Weight};
+use super::{Loaded, Reader, diagnostics::Severity, model::Weight};
 
 fn read(text: &str) -> Loaded {
-    load_text(Path::new("test.conf"), text.to_owned())
+    Reader::new(Some("node1")).load_text(Path::new("test.conf"), text.to_owned())
 }
 
 /// The diagnostics of a severity, one line each.
@@ -20,12 +25,19 @@ fn said(loaded: &Loaded, wanted: Severity) -> Vec<String> {
         .collect()
 }
 
+/// The instances that can be served.
+fn names(loaded: &Loaded) -> Vec<&str> {
+    let instances = loaded.config.instances.iter();
+    instances.map(|entry| &*entry.name).collect()
+}
+
 const WHOLE: &str = r#"
 global_defs {
     router_id lb1
     vrrp_version 3
     vrrp_garp_master_delay 2
     script_user root
+    enable_script_security
 }
 vrrp_script haproxy {
     script "/usr/bin/killall -0 haproxy"   # is it alive?
@@ -260,13 +272,7 @@ fn broken_instances_are_named_and_left_out() {
             errors.iter().any(|line| line.starts_with(diagnostic)),
             "{broken}: {errors:?}"
         );
-        let names: Vec<&str> = loaded
-            .config
-            .instances
-            .iter()
-            .map(|entry| &*entry.name)
-            .collect();
-        assert_eq!(names, ["WHOLE"], "{broken}");
+        assert_eq!(names(&loaded), ["WHOLE"], "{broken}");
     }
 }
 
@@ -285,13 +291,7 @@ fn an_unclosed_block_does_not_swallow_the_next() {
         errors[1].starts_with("test.conf:5:20: error: this block is never closed"),
         "{errors:?}"
     );
-    let names: Vec<&str> = loaded
-        .config
-        .instances
-        .iter()
-        .map(|entry| &*entry.name)
-        .collect();
-    assert_eq!(names, ["B"]);
+    assert_eq!(names(&loaded), ["B"]);
 }
 
 #[test]
@@ -316,25 +316,19 @@ fn duplicates_are_left_out_and_named() {
         errors[1].contains("there is another vrrp_instance A"),
         "{errors:?}"
     );
-    let names: Vec<&str> = loaded
-        .config
-        .instances
-        .iter()
-        .map(|entry| &*entry.name)
-        .collect();
-    assert_eq!(names, ["A", "C"]);
+    assert_eq!(names(&loaded), ["A", "C"]);
 }
 
 #[test]
 fn known_and_unknown_keywords_are_told_apart() {
-    let text = "vrrp_instance A {\n version 3\n interface eth0\n virtual_router_id 1\n use_vmac\n prioriti 5\n \
+    let text = "vrrp_instance A {\n version 3\n interface eth0\n virtual_router_id 1\n use_ipvlan\n prioriti 5\n \
                 frobnicate { x { y } }\n virtual_ipaddress { 10.0.0.1 }\n}\nvirtual_server 10.0.0.1 80 {\n lb_algo rr\n}\n";
     let loaded = read(text);
     let warnings = said(&loaded, Severity::Warning);
     assert_eq!(
         warnings,
         [
-            "test.conf:5:2: warning: use_vmac is not yet supported (it is ignored; everything else is served)",
+            "test.conf:5:2: warning: use_ipvlan is not supported (Addresses are on the interface itself. It is ignored)",
             "test.conf:6:2: warning: unknown keyword prioriti (did you mean priority? It is ignored)",
             "test.conf:7:2: warning: unknown keyword frobnicate (it is ignored)",
         ]
@@ -375,7 +369,9 @@ fn included_files_are_read_beside_the_including_one() {
     )
     .unwrap();
     std::fs::write(directory.join("d/a.conf"), instance).unwrap();
-    let loaded = super::load(&directory.join("main.conf")).unwrap();
+    let loaded = Reader::default()
+        .load(&directory.join("main.conf"))
+        .unwrap();
     let errors = said(&loaded, Severity::Error);
     assert!(
         errors[0].contains("d/a.conf:4:20: error: virtual_router_id cannot be 0"),
@@ -387,7 +383,9 @@ fn included_files_are_read_beside_the_including_one() {
             .any(|line| line.contains("no file matches"))
     );
     std::fs::write(directory.join("main.conf"), "include main.conf\n").unwrap();
-    let loaded = super::load(&directory.join("main.conf")).unwrap();
+    let loaded = Reader::default()
+        .load(&directory.join("main.conf"))
+        .unwrap();
     assert!(said(&loaded, Severity::Error)[0].contains("is being read already"));
     std::fs::remove_dir_all(&directory).unwrap();
 }
@@ -407,7 +405,10 @@ fn deep_nesting_and_byte_order_marks_are_survived() {
 
 #[test]
 fn what_stands_behind_a_value_is_mentioned() {
-    let loaded = read("vrrp_script s {\n script /usr/bin/killall -0 haproxy\n interval 1 2\n}\n");
+    let loaded = read(
+        "vrrp_script s {\n script /usr/bin/killall -0 haproxy\n interval 1 2\n}\n\
+         global_defs { enable_script_security }\n",
+    );
     let warnings = said(&loaded, Severity::Warning);
     assert!(
         warnings[0].contains("script takes one value; -0 is ignored"),

@@ -240,3 +240,70 @@ fn families_share_their_numbers() {
                 vrrp_instance B {\n interface eth0\n virtual_router_id 7\n virtual_ipaddress { fe80::1 }\n}\n";
     assert_eq!(read(text).config.instances.len(), 2);
 }
+
+#[test]
+fn a_virtual_mac_follows_family_and_vrid() {
+    let v6 = "use_vmac\n virtual_ipaddress { fe80::1 }";
+    let peers = "use_vmac\n unicast_peer { 10.0.0.9 }";
+    // (lines, MAC, adverts leave from the interface's own, refresh in seconds)
+    let rows = [
+        ("", None, false, 0),
+        ("use_vmac", Some([0, 0, 0x5e, 0, 1, 1]), false, 0),
+        (v6, Some([0, 0, 0x5e, 0, 2, 1]), false, 0),
+        ("use_vmac vrrp.51", Some([0, 0, 0x5e, 0, 1, 1]), false, 0),
+        (
+            "use_vmac 02:aa:bb:cc:dd:ee",
+            Some([2, 0xaa, 0xbb, 0xcc, 0xdd, 0xee]),
+            false,
+            0,
+        ),
+        (
+            "use_vmac name v1 2:aa:bb:cc:dd",
+            Some([2, 0xaa, 0xbb, 0xcc, 0xdd, 1]),
+            false,
+            0,
+        ),
+        (
+            "use_vmac\n vmac_xmit_base",
+            Some([0, 0, 0x5e, 0, 1, 1]),
+            true,
+            60,
+        ),
+        (peers, Some([0, 0, 0x5e, 0, 1, 1]), false, 60),
+        ("vmac_xmit_base", None, false, 0),
+        (
+            "use_vmac 01:00:5e:00:00:01",
+            Some([0, 0, 0x5e, 0, 1, 1]),
+            false,
+            0,
+        ),
+        (
+            "use_vmac 02:aa:bb:cc:dd:ee\n vmac_xmit_base\n strict_mode",
+            Some([0, 0, 0x5e, 0, 1, 1]),
+            false,
+            0,
+        ),
+    ];
+    for (lines, mac, from_port, refresh) in rows {
+        let loaded = instance(lines);
+        let read = &loaded.config.instances[0];
+        assert_eq!(read.virtual_mac, mac, "{lines}");
+        assert_eq!(read.sends_from_port, from_port, "{lines}");
+        assert_eq!(read.announce.refresh_ns, refresh * 1_000_000_000, "{lines}");
+    }
+    for wrong in [
+        "01:00:5e:00:00:01",
+        "02:aa:bb:cc",
+        "0:0:0:0:0:0",
+        "2:x:1:1:1:1",
+    ] {
+        let loaded = instance(&format!("use_vmac {wrong}"));
+        assert_eq!(said(&loaded, Severity::Error).len(), 1, "{wrong}");
+    }
+    let loaded = instance("use_vmac vrrp.51");
+    let lints = said(&loaded, Severity::Lint);
+    assert!(
+        lints.iter().any(|lint| lint.contains("vrrp.51")),
+        "{lints:?}"
+    );
+}

@@ -1,10 +1,10 @@
-//! A host that pings a far one every 10 ms, through its gateway.
+//! A host that pings another one in a steady rhythm.
 
 use std::{
     collections::BTreeMap,
     fs::File,
     mem::MaybeUninit,
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{IpAddr, SocketAddr},
     ops::Range,
     sync::{
         Arc, Mutex,
@@ -19,13 +19,11 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::{netns::Namespace, wall_ns};
 
-/// Between two pings.
-const PERIOD_NS: u64 = 10_000_000;
 /// A ping without an answer for that long is lost.
 const PATIENCE_NS: u64 = 500_000_000;
 
 /// A running pinger; ended when dropped.
-pub(super) struct Pinger {
+pub struct Pinger {
     /// When each ping was sent, and whether it was answered.
     pings: Arc<Mutex<BTreeMap<u64, bool>>>,
     stop: Arc<AtomicBool>,
@@ -33,7 +31,8 @@ pub(super) struct Pinger {
 }
 
 impl Pinger {
-    pub(super) fn start(namespace: &Namespace, target: Ipv4Addr) -> Self {
+    /// Starts pinging an address from inside a namespace, once every `period`.
+    pub fn start(namespace: &Namespace, target: IpAddr, period: Duration) -> Self {
         let pings = Arc::new(Mutex::new(BTreeMap::new()));
         let stop = Arc::new(AtomicBool::new(false));
         let handle = File::open(format!("/run/netns/{}", namespace.name())).expect("the namespace");
@@ -41,9 +40,12 @@ impl Pinger {
             let (pings, stop) = (pings.clone(), stop.clone());
             thread::spawn(move || {
                 setns(&handle, CloneFlags::CLONE_NEWNET).expect("enter the namespace");
-                let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4))
-                    .expect("a raw socket");
-                run(&socket, target, &pings, &stop);
+                let (domain, protocol) = match target {
+                    IpAddr::V4(_) => (Domain::IPV4, Protocol::ICMPV4),
+                    IpAddr::V6(_) => (Domain::IPV6, Protocol::ICMPV6),
+                };
+                let socket = Socket::new(domain, Type::RAW, Some(protocol)).expect("a raw socket");
+                run(&socket, target, period, &pings, &stop);
             })
         };
         Self {
@@ -54,19 +56,19 @@ impl Pinger {
     }
 
     /// How many pings sent within a span of time got no answer.
-    pub(super) fn lost(&self, span: &Range<u64>) -> usize {
+    pub fn lost(&self, span: &Range<u64>) -> usize {
         let pings = self.pings.lock().expect("the pinger's lock");
         let range = pings.range(span.clone());
         range.filter(|(_, answered)| !**answered).count()
     }
 
     /// Whether every ping sent until then has been answered or had time to be.
-    pub(super) fn has_judged(until_ns: u64) -> bool {
+    pub fn has_judged(until_ns: u64) -> bool {
         wall_ns() > until_ns + PATIENCE_NS
     }
 
     /// Whether pings are answered now.
-    pub(super) fn is_answered(&self) -> bool {
+    pub fn is_answered(&self) -> bool {
         let pings = self.pings.lock().expect("the pinger's lock");
         let mut last = pings.iter().rev().skip(1).take(5);
         pings.len() > 5 && last.all(|(_, answered)| *answered)
@@ -82,24 +84,31 @@ impl Drop for Pinger {
     }
 }
 
-fn run(socket: &Socket, target: Ipv4Addr, pings: &Mutex<BTreeMap<u64, bool>>, stop: &AtomicBool) {
-    let address = SockAddr::from(SocketAddrV4::new(target, 0));
+fn run(
+    socket: &Socket,
+    target: IpAddr,
+    period: Duration,
+    pings: &Mutex<BTreeMap<u64, bool>>,
+    stop: &AtomicBool,
+) {
+    let period_ns = u64::try_from(period.as_nanos()).expect("a short period");
+    let address = SockAddr::from(SocketAddr::new(target, 0));
     let mut next_ns = wall_ns();
     while !stop.load(Ordering::Relaxed) {
         let now = wall_ns();
         if now >= next_ns {
             // While there is no way to the target the kernel refuses: that ping is lost too.
-            let _ = socket.send_to(&echo_request(now), &address);
+            let _ = socket.send_to(&echo_request(target, now), &address);
             pings.lock().expect("the pinger's lock").insert(now, false);
             // One that comes too late is left out: two at once would count twice.
-            next_ns = (next_ns + PERIOD_NS).max(now + PERIOD_NS / 2);
+            next_ns = (next_ns + period_ns).max(now + period_ns / 2);
             continue;
         }
         let left = Duration::from_nanos(next_ns - now);
         socket
             .set_read_timeout(Some(left.max(Duration::from_micros(100))))
             .expect("a timeout");
-        if let Some(sent) = receive(socket)
+        if let Some(sent) = receive(socket, target)
             && let Some(answered) = pings.lock().expect("the pinger's lock").get_mut(&sent)
         {
             *answered = true;
@@ -108,7 +117,7 @@ fn run(socket: &Socket, target: Ipv4Addr, pings: &Mutex<BTreeMap<u64, bool>>, st
 }
 
 /// The time within an echo reply is when the request was sent.
-fn receive(socket: &Socket) -> Option<u64> {
+fn receive(socket: &Socket, target: IpAddr) -> Option<u64> {
     let mut buffer = [MaybeUninit::<u8>::uninit(); 128];
     // Without an answer in time there is none yet.
     let length = socket.recv(&mut buffer).ok()?;
@@ -117,21 +126,23 @@ fn receive(socket: &Socket) -> Option<u64> {
         .iter()
         .map(|byte| unsafe { byte.assume_init() })
         .collect();
-    let icmp = bytes.get(20..36)?;
-    let is_reply = icmp[0] == 0;
+    // Over IPv6 the kernel keeps the header for itself.
+    let (at, reply) = if target.is_ipv4() { (20, 0) } else { (0, 129) };
+    let icmp = bytes.get(at..at + 16)?;
+    let is_reply = icmp[0] == reply;
     is_reply
         .then(|| icmp[8..16].try_into().ok().map(u64::from_be_bytes))
         .flatten()
 }
 
-/// An ICMP echo request that carries the time:
+/// An ICMP echo request that carries the time (over IPv6 type 128, and the kernel fills the checksum in):
 ///
 /// ```text
 ///  0 type 8   1 code 0   2 checksum   4 identifier   6 sequence   8 nanoseconds (8)
 /// ```
-fn echo_request(now_ns: u64) -> [u8; 16] {
+fn echo_request(target: IpAddr, now_ns: u64) -> [u8; 16] {
     let mut packet = [0; 16];
-    packet[0] = 8;
+    packet[0] = if target.is_ipv4() { 8 } else { 128 };
     packet[8..].copy_from_slice(&now_ns.to_be_bytes());
     let sum: u32 = packet
         .chunks(2)

@@ -1,0 +1,290 @@
+//! Addresses, routes and rules put in place and taken away, many per netlink message batch, off the
+//! election thread.
+
+use std::{
+    collections::BTreeSet,
+    io,
+    net::IpAddr,
+    os::fd::{AsRawFd as _, BorrowedFd},
+    sync::{Arc, mpsc},
+    thread,
+};
+
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use nix::sys::{
+    socket::{setsockopt, sockopt::ReceiveTimeout},
+    time::{TimeVal, TimeValLike as _},
+};
+
+use super::{Belonging, VirtualMac, VirtualMacs};
+use crate::privileges;
+
+/// Add or remove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Put them in place.
+    Add,
+    /// Take them away.
+    Remove,
+}
+
+/// What the kernel refused to change, and why.
+#[derive(Debug)]
+pub struct Refused {
+    /// What, in words for the operator.
+    pub what: String,
+    /// What the kernel said.
+    pub error: io::Error,
+}
+
+/// What to change together.
+pub struct Job {
+    /// Add or remove.
+    pub change: Change,
+    /// In the order in which they are added; removed in reverse, so that no secondary address goes with
+    /// its primary, and no route with its address.
+    pub belongings: Arc<[Belonging]>,
+    /// An address that is there before it is added is the machine's own and is never removed: the
+    /// address owner (priority 255) has it anyway.
+    pub keep_own: bool,
+    /// Taken before the rest is added, given up after it was removed.
+    pub virtual_mac: Option<VirtualMac>,
+    /// Called once the kernel has acknowledged, with what it refused. What is there already, or gone
+    /// already, is not refused.
+    pub done: Box<dyn FnOnce(Vec<Refused>) + Send>,
+}
+
+/// A thread that does jobs in order.
+#[derive(Clone)]
+pub struct Worker {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Worker {
+    /// Starts the worker in this thread's network namespace. `before` are the addresses that a daemon
+    /// before us has put on interfaces, by their index: they are ours as well.
+    ///
+    /// # Errors
+    ///
+    /// When netlink or the thread cannot be had.
+    pub fn start(before: BTreeSet<(u32, IpAddr)>) -> io::Result<Self> {
+        let mut wire = Wire::open()?;
+        wire.added = before;
+        let (jobs, inbox) = mpsc::channel::<Job>();
+        thread::Builder::new()
+            .name("xvrrp-netlink".to_owned())
+            .spawn(move || {
+                privileges::leave_signals_alone();
+                if let Err(error) = privileges::keep_for_the_network() {
+                    tracing::warn!("the netlink thread keeps all of its privileges: {error}");
+                }
+                for job in inbox {
+                    let refused = wire.carry_out(&job);
+                    (job.done)(refused);
+                }
+            })?;
+        Ok(Self { jobs })
+    }
+
+    /// Queues a job; never blocks.
+    pub fn submit(&self, job: Job) {
+        if let Err(mpsc::SendError(job)) = self.jobs.send(job) {
+            // The worker only ends with the process; whoever waits must not wait for ever.
+            let refused = |entry: &Belonging| Refused {
+                what: entry.to_string(),
+                error: io::Error::other("the worker has ended"),
+            };
+            let all = job.belongings.iter().map(refused).collect();
+            (job.done)(all);
+        }
+    }
+}
+
+/// How long the kernel may take to answer a batch.
+const ANSWER_TIMEOUT_S: i64 = 5;
+
+struct Wire {
+    socket: Socket,
+    sequence: u32,
+    /// Addresses that we added, by interface.
+    added: BTreeSet<(u32, IpAddr)>,
+    /// Addresses that were there before we wanted to add them.
+    own: BTreeSet<(u32, IpAddr)>,
+    macs: VirtualMacs,
+}
+
+impl Wire {
+    fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        socket.set_cap_ack(true)?;
+        // SAFETY: the socket outlives the borrow.
+        let fd = unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) };
+        setsockopt(&fd, ReceiveTimeout, &TimeVal::seconds(ANSWER_TIMEOUT_S))?;
+        Ok(Self {
+            socket,
+            sequence: 0,
+            added: BTreeSet::new(),
+            own: BTreeSet::new(),
+            macs: VirtualMacs::default(),
+        })
+    }
+
+    fn carry_out(&mut self, job: &Job) -> Vec<Refused> {
+        let taken = job.virtual_mac.filter(|_| job.change == Change::Add);
+        if let Some(Err(error)) = taken.map(|mac| self.macs.take(mac)) {
+            // Most devices let everything in while they cannot filter; frames show whether this does.
+            tracing::warn!("take the virtual MAC: {error}");
+        }
+        let refused = self.change(job);
+        if let Some(mac) = job.virtual_mac.filter(|_| job.change == Change::Remove) {
+            self.macs.give_up(mac);
+        }
+        refused
+    }
+
+    fn change(&mut self, job: &Job) -> Vec<Refused> {
+        let ours = |entry: &&Belonging| {
+            let address = entry.address();
+            !(job.keep_own && address.is_some_and(|address| self.own.contains(&address)))
+        };
+        let entries: Vec<&Belonging> = match job.change {
+            Change::Add => job.belongings.iter().collect(),
+            Change::Remove => job.belongings.iter().rev().filter(ours).collect(),
+        };
+        if entries.is_empty() {
+            return Vec::new();
+        }
+        let first = self.sequence.wrapping_add(1);
+        let mut batch = Vec::new();
+        for (index, entry) in entries.iter().enumerate() {
+            self.sequence = self.sequence.wrapping_add(1);
+            let last = index + 1 == entries.len();
+            append(&mut batch, job.change, entry, self.sequence, last);
+        }
+        self.exchange(&batch, first, job.change, &entries)
+    }
+
+    /// Sends the batch and reads until its last message is acknowledged. Errors of messages before
+    /// the last arrive without having been asked for.
+    fn exchange(
+        &mut self,
+        batch: &[u8],
+        first: u32,
+        change: Change,
+        entries: &[&Belonging],
+    ) -> Vec<Refused> {
+        let all_failed = |error: &io::Error| {
+            let refused = |entry: &&Belonging| Refused {
+                what: entry.to_string(),
+                error: io::Error::new(error.kind(), error.to_string()),
+            };
+            entries.iter().map(refused).collect()
+        };
+        if let Err(error) = self.socket.send(batch, 0) {
+            return all_failed(&error);
+        }
+        let mut refused = Vec::new();
+        let mut found = BTreeSet::new();
+        loop {
+            let (answer, _) = match self.socket.recv_from_full() {
+                Ok(answer) => answer,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return all_failed(&error),
+            };
+            for (sequence, code) in acknowledgements(&answer) {
+                let index = sequence.wrapping_sub(first) as usize;
+                let Some(entry) = entries.get(index) else {
+                    continue;
+                };
+                if change == Change::Add && code == -libc::EEXIST {
+                    found.extend(entry.address());
+                }
+                if !is_fine(change, code) {
+                    refused.push(Refused {
+                        what: entry.to_string(),
+                        error: io::Error::from_raw_os_error(-code),
+                    });
+                }
+                if index + 1 == entries.len() {
+                    self.remember(change, entries, &found);
+                    return refused;
+                }
+            }
+        }
+    }
+
+    /// Keeps apart what we added and what was there before.
+    fn remember(
+        &mut self,
+        change: Change,
+        entries: &[&Belonging],
+        found: &BTreeSet<(u32, IpAddr)>,
+    ) {
+        for key in entries.iter().filter_map(|entry| entry.address()) {
+            match change {
+                Change::Remove => {
+                    self.added.remove(&key);
+                }
+                Change::Add if !found.contains(&key) => {
+                    self.added.insert(key);
+                }
+                Change::Add if !self.added.contains(&key) => {
+                    self.own.insert(key);
+                }
+                Change::Add => {}
+            }
+        }
+    }
+}
+
+/// What is there already need not be added, what is gone already need not be removed: an address, a
+/// rule, a route.
+const fn is_fine(change: Change, code: i32) -> bool {
+    match change {
+        Change::Add => code == 0 || code == -libc::EEXIST,
+        Change::Remove => matches!(
+            -code,
+            0 | libc::EADDRNOTAVAIL | libc::ENODEV | libc::ESRCH | libc::ENOENT
+        ),
+    }
+}
+
+fn append(batch: &mut Vec<u8>, change: Change, entry: &Belonging, sequence: u32, last: bool) {
+    let flags = match (change, entry) {
+        // As `ip route prepend`: ours comes before another one to the same network.
+        (Change::Add, Belonging::Route { .. }) => NLM_F_CREATE,
+        (Change::Add, _) => NLM_F_CREATE | NLM_F_EXCL,
+        (Change::Remove, _) => 0,
+    };
+    let mut message = NetlinkMessage::from(entry.message(change));
+    message.header.flags = NLM_F_REQUEST | flags | if last { NLM_F_ACK } else { 0 };
+    message.header.sequence_number = sequence;
+    message.finalize();
+    let start = batch.len().next_multiple_of(4);
+    batch.resize(start + message.buffer_len(), 0);
+    if let Some(place) = batch.get_mut(start..) {
+        message.serialize(place);
+    }
+}
+
+/// The (sequence number, code) pairs in an answer; code 0 is an acknowledgement.
+fn acknowledgements(mut answer: &[u8]) -> Vec<(u32, i32)> {
+    let mut list = Vec::new();
+    while !answer.is_empty() {
+        let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(answer) else {
+            break;
+        };
+        if let NetlinkPayload::Error(error) = &message.payload {
+            list.push((message.header.sequence_number, error.raw_code()));
+        }
+        let length = (message.header.length as usize).next_multiple_of(4);
+        answer = answer.get(length.max(1)..).unwrap_or_default();
+    }
+    list
+}
