@@ -105,12 +105,13 @@ fn answer(mut stream: TcpStream, name: &str) {
     let _ = stream.write_all(response.as_bytes());
 }
 
-/// HAProxy as people configure it: bound to the virtual address itself, two backends, checks.
+/// HAProxy as people configure it: bound to the virtual address itself, two backends, checks. A server
+/// that lets nobody in any more is given up for the other one well before the client loses its patience.
 pub(super) fn haproxy_config(vip: Ipv4Addr, backends: [Ipv4Addr; 2], stats: &Path) -> String {
     let [one, two] = backends;
     format!(
         "global\n  maxconn 1000\n  stats socket {}\ndefaults\n  mode http\n  retries 2\n  \
-         option redispatch 1\n  retry-on conn-failure empty-response\n  timeout connect 200ms\n  \
+         option redispatch 1\n  retry-on conn-failure empty-response\n  timeout connect 50ms\n  \
          timeout client 5s\n  timeout server 5s\n\
          frontend web\n  bind {vip}:{PORT}\n  default_backend pool\n\
          backend pool\n  balance roundrobin\n  default-server check inter 50ms fall 2 rise 1\n  \
