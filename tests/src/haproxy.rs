@@ -27,10 +27,11 @@ impl Haproxy {
     /// Starts HAProxy inside a namespace, spreading over two backends at `backend`.
     pub fn start(namespace: &Namespace, scratch: &Scratch, backend: Ipv4Addr) -> Self {
         let config = format!(
-            "global\n  maxconn 1000\ndefaults\n  mode http\n  timeout connect 1s\n  timeout client 5s\n  \
+            "global\n  maxconn 1000\n  stats socket {}\ndefaults\n  mode http\n  timeout connect 1s\n  timeout client 5s\n  \
              timeout server 5s\nfrontend web\n  bind *:{PORT}\n  default_backend pool\n\
              backend pool\n  balance roundrobin\n  server one {backend}:9001 check inter 200\n  \
-             server two {backend}:9002 check inter 200\n"
+             server two {backend}:9002 check inter 200\n",
+            stats_socket(namespace, scratch).display()
         );
         Self::with_config(namespace, scratch, &config)
     }
@@ -63,6 +64,19 @@ impl Haproxy {
 
 fn pid_file(namespace: &Namespace, scratch: &Scratch) -> PathBuf {
     scratch.path(&format!("{}-haproxy.pid", namespace.name()))
+}
+
+fn stats_socket(namespace: &Namespace, scratch: &Scratch) -> PathBuf {
+    scratch.path(&format!("{}-stats.sock", namespace.name()))
+}
+
+/// The same as below without a script: HAProxy itself is asked.
+pub fn built_in_check(namespace: &Namespace, scratch: &Scratch, weight: &str) -> String {
+    format!(
+        "vrrp_script haproxy {{\n  check haproxy {} backend pool\n  interval 0.1\n  fall 2\n  rise 2\n\
+         {weight}}}\n",
+        stats_socket(namespace, scratch).display()
+    )
 }
 
 /// A `vrrp_script` that watches the HAProxy of a namespace.

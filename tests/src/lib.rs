@@ -29,6 +29,7 @@ mod oracle;
 pub mod ping;
 pub mod process;
 pub mod sim;
+pub mod sinks;
 pub mod soak;
 pub mod stream;
 pub mod xvrrp;

@@ -84,6 +84,11 @@ impl Xvrrp {
         )
     }
 
+    /// Where it keeps its socket and its record.
+    pub fn run_dir(&self) -> &Path {
+        &self.run_dir
+    }
+
     /// `xvrrp status --json`; `None` while it does not answer.
     pub fn status(&self, namespace: &Namespace) -> Option<Value> {
         let output = status(namespace, &self.run_dir, &["--json"]);

@@ -1,5 +1,6 @@
 //! The mission's switching table with real HAProxy behind the address: three routers, a check of
-//! HAProxy's process on each, a client asking through the address all the time.
+//! HAProxy on each, by a script that looks at its process and by the one that is built in, a client
+//! asking through the address all the time.
 
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -19,7 +20,6 @@ const LONG: Duration = Duration::from_secs(20);
 const CLIENT: u8 = 3;
 /// How long the client waits between requests.
 const PAUSE: Duration = Duration::from_millis(20);
-const MS: u64 = 1_000_000;
 /// Adverts that must pass unchanged before a case counts as "stays".
 const STEADY: usize = 20;
 
@@ -156,6 +156,15 @@ const CASES: &[Case] = &[
     ),
 ];
 
+/// How HAProxy is watched.
+#[derive(Clone, Copy, Debug)]
+enum Asks {
+    /// A script looks at its process.
+    Script,
+    /// `check haproxy` asks its stats socket.
+    Haproxy,
+}
+
 struct Cluster {
     lan: Lan,
     capture: Capture,
@@ -166,7 +175,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    fn start(case: &Case, number: usize) -> Self {
+    fn start(case: &Case, number: usize, asks: Asks) -> Self {
         let lan = Lan::new(4);
         let scratch = Scratch::new(&format!("haproxy-{number}"));
         let capture = Capture::start(&lan.bridge, "br0", None);
@@ -178,7 +187,10 @@ impl Cluster {
             let preemption = if case.nopreempt { " nopreempt\n" } else { "" };
             let more =
                 format!("{preemption} garp_master_delay 1\n track_script {{\n  haproxy\n }}\n");
-            let check = haproxy::check_script(host, &scratch, case.weight);
+            let check = match asks {
+                Asks::Script => haproxy::check_script(host, &scratch, case.weight),
+                Asks::Haproxy => haproxy::built_in_check(host, &scratch, case.weight),
+            };
             let config = check + &instance(priority, 0.1, &more);
             routers.push(Xvrrp::with_config(host, &scratch, &config));
             // Under nopreempt whoever is first stays: the best must be.
@@ -245,6 +257,23 @@ impl Cluster {
         }
     }
 
+    /// How long a run of the check takes.
+    fn run_ms(&self) -> f64 {
+        let status = self.routers[0].status(&self.lan.hosts[0]);
+        let status = status.expect("a status");
+        status["scripts"][0]["took_ms"].as_f64().expect("a run")
+    }
+
+    /// How long after that moment the first request was answered that was made later.
+    fn first_answer(&self, after_ns: u64) -> u64 {
+        let requests = self.client.requests();
+        let later = requests
+            .iter()
+            .filter(|it| it.answered && it.made_ns > after_ns);
+        let first = later.map(|it| it.ended_ns).min().expect("an answer");
+        first - after_ns
+    }
+
     fn wait_answers(&self) {
         let now = wall_ns();
         wait_for("the client to be served again", LONG, || {
@@ -253,8 +282,28 @@ impl Cluster {
     }
 }
 
-fn play(case: &Case, number: usize) {
-    let mut cluster = Cluster::start(case, number);
+/// How often a case that took too long is played again: something else may have needed the machine. One
+/// that takes too long each time does so by itself.
+const PLAYS: usize = 3;
+
+fn play(case: &Case, number: usize, asks: Asks) {
+    let mut late = Vec::new();
+    for _ in 0..PLAYS {
+        match play_once(case, number, asks) {
+            Ok(()) => return,
+            Err(why) => {
+                println!("{}: {why}; once more", case.name);
+                late.push(why);
+            }
+        }
+    }
+    panic!("{} ({asks:?}): {late:?}", case.name);
+}
+
+/// `Err`: it went where it should, but took too long.
+fn play_once(case: &Case, number: usize, asks: Asks) -> Result<(), String> {
+    let mut cluster = Cluster::start(case, number, asks);
+    let run_ms = cluster.run_ms();
     let killed_ns = wall_ns();
     cluster.proxies[0].kill();
     cluster.wait_check(0, false);
@@ -266,7 +315,7 @@ fn play(case: &Case, number: usize) {
     } else {
         cluster.wait_holder(1);
         cluster.wait_answers();
-        Some(cluster.client.longest_gap(killed_ns))
+        Some(cluster.first_answer(killed_ns))
     };
 
     let returned_ns = wall_ns();
@@ -289,22 +338,32 @@ fn play(case: &Case, number: usize) {
     assert_eq!(spoke, None, "{}: the third router never speaks", case.name);
     let down = gap_down.map_or_else(|| "stays".to_owned(), |gap| format!("{:.0} ms", ms(gap)));
     println!(
-        "{:40} longest gap: HAProxy dies {down}, HAProxy returns {:.0} ms",
+        "{:40} {asks:?}: served again after HAProxy's death {down}; longest gap when it returns {:.0} ms",
         case.name,
         ms(gap_back)
     );
-    if let Some(gap) = gap_down {
-        // fall x interval + one run of the check, then 3 adverts + skew, and what the client and
-        // HAProxy need: the protocol's share is bounded by the failover tests.
-        let bound = 2 * 100 * MS + 100 * MS + 400 * MS + 500 * MS;
-        assert!(gap <= bound, "{}: {} ms", case.name, ms(gap));
+    // fall x interval, one run of the check, Skew_Time; where the priority decides, the master is given
+    // three intervals before; and 100 ms for the machine.
+    let skew_ms = f64::from(256 - u32::from(case.priorities[1])) / 256.0 * 100.0;
+    let adverts_ms = if case.state == "FAULT" { 0.0 } else { 300.0 };
+    let bound_ms = 200.0 + run_ms + adverts_ms + skew_ms + 100.0;
+    match gap_down.map(ms).filter(|gap| *gap > bound_ms) {
+        Some(gap) => Err(format!("{gap:.0} ms, allowed {bound_ms:.0}")),
+        None => Ok(()),
     }
 }
 
 #[test]
 fn the_address_goes_where_the_table_says() {
     for (number, case) in CASES.iter().enumerate() {
-        play(case, number);
+        play(case, number, Asks::Script);
+    }
+}
+
+#[test]
+fn and_where_haproxy_itself_says() {
+    for (number, case) in CASES.iter().enumerate() {
+        play(case, CASES.len() + 1 + number, Asks::Haproxy);
     }
 }
 
@@ -320,7 +379,7 @@ const DEAD_NODE: Case = case(
 #[test]
 fn a_dead_node_is_replaced_by_the_best_of_the_others() {
     let number = CASES.len();
-    let mut cluster = Cluster::start(&DEAD_NODE, number);
+    let mut cluster = Cluster::start(&DEAD_NODE, number, Asks::Script);
     let killed_ns = wall_ns();
     // The whole node goes: its cable and its daemon.
     cluster.lan.cable(0, false);

@@ -80,6 +80,12 @@ pub struct InstanceLeft {
     pub virtual_mac: Option<[u8; 6]>,
     /// Every address, advertised or not.
     pub addresses: Vec<IpAddr>,
+    /// Somebody has taken it out by hand.
+    #[serde(default)]
+    pub drained: bool,
+    /// A base priority that somebody has given it by hand.
+    #[serde(default)]
+    pub priority_by_hand: Option<u8>,
     /// The state it entered last, and why.
     pub transition: Option<Transition>,
     /// Its election, where it takes part in one.

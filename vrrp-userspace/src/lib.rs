@@ -16,3 +16,4 @@ pub mod notify;
 pub mod privileges;
 pub mod remains;
 pub mod run_dir;
+pub mod web;

@@ -45,6 +45,7 @@ async fn ask(bytes: &[u8]) {
                 Question::Status(reply) => drop(reply),
                 Question::Upgrade(reply) => drop(reply),
                 Question::Reload(reply) => drop(reply),
+                Question::Hand(_, reply) => drop(reply),
             }
         }
     });

@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use vrrp_common::election::Announce;
 use vrrp_userspace::{
-    config::model::{Config, Instance, Peer, Script, Weight},
+    config::model::{Config, Instance, Peer, Script, TrackKind, Weight},
     net::{Route, RouteKind, Rule, RuleKind, Scope, VirtualAddress},
 };
 
@@ -34,8 +34,8 @@ pub fn of_config(config: &Config) -> Meaning {
             .map(|it| format!("rule {}", rule(it))),
     );
     let used = |script: &&Script| {
-        let mut tracks = config.instances.iter().flat_map(|it| &it.track_scripts);
-        tracks.any(|track| track.script == script.name)
+        let mut tracks = config.instances.iter().flat_map(|it| &it.tracks);
+        tracks.any(|it| it.kind == TrackKind::Script && it.name == script.name)
     };
     Meaning {
         global: global(config),
@@ -95,8 +95,10 @@ fn instance(instance: &Instance, config: &Config) -> Fields {
     let device = |it: &VirtualAddress| address(it, &instance.interface);
     // What is written twice is advertised twice, and is once on the interface.
     let advertised = instance.advertised.iter();
-    let scripts = instance.track_scripts.iter();
-    let interfaces = instance.track_interfaces.iter();
+    let tracked = |kind| {
+        let tracks = instance.tracks.iter().filter(move |it| it.kind == kind);
+        join(tracks.map(|it| weighted(&it.name, it.weight)))
+    };
     let peers = instance.unicast.iter().flat_map(|unicast| &unicast.peers);
     fields.extend([
         ("version", (instance.version as u8).to_string()),
@@ -147,14 +149,8 @@ fn instance(instance: &Instance, config: &Config) -> Fields {
         ("excluded", join(instance.excluded.iter().map(device))),
         ("routes", join(instance.routes.iter().map(route))),
         ("rules", join(instance.rules.iter().map(rule))),
-        (
-            "track_scripts",
-            join(scripts.map(|it| weighted(&it.script, it.weight))),
-        ),
-        (
-            "track_interfaces",
-            join(interfaces.map(|it| weighted(&it.interface, it.weight))),
-        ),
+        ("track_scripts", tracked(TrackKind::Script)),
+        ("track_interfaces", tracked(TrackKind::Interface)),
     ]);
     fields
 }
@@ -168,7 +164,7 @@ fn script(script: &Script) -> Fields {
     };
     let weight = script.weight.map_or(0, |weight| weight.value);
     Fields::from([
-        ("command", script.command.clone()),
+        ("command", script.probe.to_string()),
         ("interval", seconds_of(script.interval)),
         ("timeout", seconds_of(timeout)),
         ("weight", weight.to_string()),

@@ -431,7 +431,10 @@ impl Cluster {
                 let took = 100_000 + self.random.below(2 * timers::NS_PER_MS);
                 self.at(self.now + took, Happening::Settle { at, epoch });
             }
-            Action::RemoveAddresses | Action::Announce { .. } | Action::Entered(..) => {}
+            Action::RemoveAddresses
+            | Action::Announce { .. }
+            | Action::HeardLesser
+            | Action::Entered(..) => {}
         }
     }
 

@@ -29,6 +29,8 @@ pub enum Action {
         /// Announcements per address.
         repeat: u32,
     },
+    /// Tell people: an advert that loses was heard (`notify_master_rx_lower_pri`).
+    HeardLesser,
     /// Tell people: a new state, and why.
     Entered(State, Cause),
 }

@@ -35,6 +35,8 @@ pub(super) struct Master {
     reasserted_ns: u64,
     /// When we last announced because of a losing advert.
     reannounced_ns: u64,
+    /// When people were last told of a losing advert.
+    told_of_loser_ns: u64,
     /// A losing advert waits for its answer until then.
     reassert_due_ns: Option<u64>,
     /// The last losing advert was a resignation, which is always answered.
@@ -81,6 +83,7 @@ impl Master {
             dealt_with_ns: now_ns,
             reasserted_ns: 0,
             reannounced_ns: 0,
+            told_of_loser_ns: 0,
             reassert_due_ns: None,
             answers_resignation: false,
             announce_due_ns: None,
@@ -115,6 +118,7 @@ impl Master {
             dealt_with_ns: reign.advertised_ns,
             reasserted_ns: 0,
             reannounced_ns: 0,
+            told_of_loser_ns: 0,
             reassert_due_ns: None,
             answers_resignation: false,
             announce_due_ns: reign.announce_due_ns,
@@ -291,6 +295,11 @@ impl Election {
         };
         master.reassert_due_ns = None;
         master.reasserted_ns = now_ns;
+        let tells =
+            !master.answers_resignation && now_ns >= master.told_of_loser_ns + REANNOUNCE_GAP_NS;
+        if tells {
+            master.told_of_loser_ns = now_ns;
+        }
         let quiet = now_ns >= master.reannounced_ns + REANNOUNCE_GAP_NS;
         if master.settled && announce.lower_prio_repeat > 0 && quiet {
             master.reannounced_ns = now_ns;
@@ -300,6 +309,9 @@ impl Election {
             actions.push(Action::Announce {
                 repeat: announce.lower_prio_repeat,
             });
+        }
+        if tells {
+            actions.push(Action::HeardLesser);
         }
     }
 

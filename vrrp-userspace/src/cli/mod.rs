@@ -21,7 +21,8 @@ use tokio::time::timeout;
 use tracing_subscriber::EnvFilter;
 use vrrp_userspace::{
     config::{Loaded, Reader},
-    control, daemon,
+    control::{self, Hand, Whom},
+    daemon,
     dataplane::{DEFAULT_BPFFS, ModeRequest},
     net, run_dir,
 };
@@ -53,6 +54,12 @@ enum Subcommands {
     Status(StatusArguments),
     /// Makes the running daemon read its configuration again
     Reload(ReloadArguments),
+    /// Gives up the mastership of an instance gently, and keeps it out
+    Drain(HandArguments),
+    /// Lets a drained instance take part again
+    Undrain(HandArguments),
+    /// Gives an instance another base priority until the next reload
+    Priority(PriorityArguments),
     /// Puts the installed binary in the place of the running one, without a failover
     Upgrade(UpgradeArguments),
     /// Takes off what a daemon that has ended left behind: addresses, then programs
@@ -122,6 +129,38 @@ struct ReloadArguments {
 
 #[derive(Args)]
 struct UpgradeArguments {
+    #[command(flatten)]
+    run_dir: RunDir,
+}
+
+#[derive(Args)]
+struct HandArguments {
+    /// The instance
+    #[arg(required_unless_present = "all")]
+    instance: Option<String>,
+    /// Every instance
+    #[arg(long, conflicts_with = "instance")]
+    all: bool,
+    #[command(flatten)]
+    run_dir: RunDir,
+}
+
+impl HandArguments {
+    fn whom(&self) -> Whom {
+        match &self.instance {
+            Some(name) => Whom::Instance(name.clone()),
+            None => Whom::All,
+        }
+    }
+}
+
+#[derive(Args)]
+struct PriorityArguments {
+    /// The instance
+    instance: String,
+    /// Its base priority
+    #[arg(value_name = "1-254", value_parser = clap::value_parser!(u8).range(1..=254))]
+    priority: u8,
     #[command(flatten)]
     run_dir: RunDir,
 }
@@ -217,6 +256,19 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Subcommands::Fmt(arguments) => configuration::format(&arguments),
         Subcommands::Status(arguments) => status(&arguments),
         Subcommands::Reload(arguments) => reload(&arguments),
+        Subcommands::Drain(arguments) => {
+            lend_a_hand(&arguments.run_dir, &Hand::Drain(arguments.whom()))
+        }
+        Subcommands::Undrain(arguments) => {
+            lend_a_hand(&arguments.run_dir, &Hand::Undrain(arguments.whom()))
+        }
+        Subcommands::Priority(arguments) => {
+            let PriorityArguments {
+                instance, priority, ..
+            } = arguments;
+            let hand = Hand::Priority { instance, priority };
+            lend_a_hand(&arguments.run_dir, &hand)
+        }
         Subcommands::Upgrade(arguments) => upgrade(&arguments),
         Subcommands::Keepalived { options } => {
             keepalived::run([OsString::from("keepalived")].into_iter().chain(options))
@@ -316,6 +368,18 @@ fn reload(arguments: &ReloadArguments) -> Result<ExitCode> {
         eprintln!("{}", reloaded.message);
     }
     Ok(ExitCode::from(reloaded.code))
+}
+
+fn lend_a_hand(run_dir: &RunDir, hand: &Hand) -> Result<ExitCode> {
+    let socket = run_dir::socket(&run_dir.enter()?);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let done =
+        runtime.block_on(async { timeout(PATIENCE, control::lend_a_hand(&socket, hand)).await });
+    let said = done.context("the daemon does not answer; is it overloaded or stopped?")??;
+    println!("{said}");
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Asks the daemon, which answers only where it goes on as it is, and then waits for the new one.

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -16,7 +17,9 @@ use vrrp_common::{
 use super::source::Span;
 use crate::{
     election::Scheduling,
+    health::{OnUnreachable, Probe, ProcessRule, Quorum},
     net::{Route, Rule, VirtualAddress},
+    web::Trust,
 };
 
 /// Everything that can be served.
@@ -26,6 +29,12 @@ pub struct Config {
     pub global: Global,
     /// `vrrp_script`, by name.
     pub scripts: BTreeMap<String, Script>,
+    /// `track_file`, by name.
+    pub files: BTreeMap<String, TrackFile>,
+    /// `vrrp_track_process`, by name.
+    pub processes: BTreeMap<String, TrackProcess>,
+    /// `vrrp_arbiter`, by name.
+    pub arbiters: BTreeMap<String, Arbiter>,
     /// `vrrp_instance`, in the order of the file.
     pub instances: Vec<Instance>,
     /// `vrrp_sync_group`, in the order of the file.
@@ -139,6 +148,16 @@ pub struct Global {
     pub delay_after_boot: Duration,
     /// `vrrp_rt_priority` and its like.
     pub scheduling: Scheduling,
+    /// `notify_fifo`, `vrrp_notify_fifo`.
+    pub fifos: Vec<FifoSettings>,
+    /// `fifo_write_vrrp_states_on_reload`.
+    pub repeats_states: bool,
+    /// `vrrp_notify_priority_changes`.
+    pub tells_priority: bool,
+    /// E-mail.
+    pub mail: Option<MailSettings>,
+    /// `webhook`: where changes of state are posted.
+    pub webhooks: Vec<String>,
 }
 
 /// The weight of a script that has none, unless configured: what the mission asks for.
@@ -169,6 +188,11 @@ impl Default for Global {
             startup_delay: Duration::ZERO,
             delay_after_boot: Duration::ZERO,
             scheduling: Scheduling::default(),
+            fifos: Vec::new(),
+            repeats_states: false,
+            tells_priority: false,
+            mail: None,
+            webhooks: Vec::new(),
         }
     }
 }
@@ -187,8 +211,8 @@ pub struct ScriptUser {
 pub struct Script {
     /// Its name.
     pub name: String,
-    /// The command line.
-    pub command: String,
+    /// What it asks: `script` or `check`.
+    pub probe: Probe,
     /// Time from one run to the next.
     pub interval: Duration,
     /// How long a run may take.
@@ -225,10 +249,34 @@ impl Weight {
         match (self.value, up) {
             (0, up) if up != self.reverse => Some(0),
             (0, _) => None,
-            (weight, true) if weight > 0 => Some(sign * weight),
-            (weight, false) if weight < 0 => Some(sign * weight),
+            (weight, true) if weight > 0 => bounded(sign as i64 * weight as i64),
+            (weight, false) if weight < 0 => bounded(sign as i64 * weight as i64),
             _ => Some(0),
         }
+    }
+
+    /// What a number in a file adds to the priority: the number times the weight. `None`: FAULT.
+    #[must_use]
+    pub const fn share_of(self, number: i64) -> Option<i32> {
+        if self.value == 0 {
+            let is_bad = (number == 0) == self.reverse;
+            return if is_bad { None } else { Some(0) };
+        }
+        let sign = if self.reverse { -1 } else { 1 };
+        bounded(number.saturating_mul(sign * self.value as i64))
+    }
+}
+
+/// -254 and less mean FAULT, more than 253 is 253 (keepalived's `track_file`).
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "what remains is between the two"
+)]
+const fn bounded(share: i64) -> Option<i32> {
+    match share {
+        ..=-254 => None,
+        254.. => Some(253),
+        share => Some(share as i32),
     }
 }
 
@@ -294,10 +342,8 @@ pub struct Instance {
     pub nopreempt: bool,
     /// `preempt_delay`.
     pub preempt_delay: Duration,
-    /// `track_script`.
-    pub track_scripts: Vec<TrackScript>,
-    /// `track_interface`.
-    pub track_interfaces: Vec<TrackInterface>,
+    /// `track_script`, `track_interface` and their like.
+    pub tracks: Vec<Track>,
     /// `dont_track_primary`: the instance's own interface may lose its carrier.
     pub dont_track_primary: bool,
     /// `v3_checksum_as_v2`.
@@ -363,24 +409,124 @@ pub struct SyncGroup {
     pub span: Span,
 }
 
-/// A tracked script with the weight it has for this instance.
+/// Something that an instance tracks, with the weight it has there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TrackScript {
-    /// Name of the `vrrp_script`.
-    pub script: String,
+pub struct Track {
+    /// What it is.
+    pub kind: TrackKind,
+    /// Its name.
+    pub name: String,
     /// Its weight here.
     pub weight: Weight,
     /// Somebody has written a weight down.
     pub is_given: bool,
 }
 
-/// A tracked interface.
+/// What can be tracked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TrackKind {
+    /// A `vrrp_script`.
+    Script,
+    /// An interface.
+    Interface,
+    /// A `track_file`.
+    File,
+    /// A `vrrp_track_process`.
+    Process,
+    /// A `vrrp_arbiter`.
+    Arbiter,
+}
+
+impl TrackKind {
+    /// As users say it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Script => "script",
+            Self::Interface => "interface",
+            Self::File => "file",
+            Self::Process => "process",
+            Self::Arbiter => "arbiter",
+        }
+    }
+}
+
+/// `track_file`: a number in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TrackInterface {
+pub struct TrackFile {
     /// Its name.
-    pub interface: String,
-    /// Its weight; 0 = FAULT while it is down.
+    pub name: String,
+    /// The file.
+    pub path: PathBuf,
+    /// Its weight, unless the tracking line has another.
     pub weight: Weight,
+    /// `init_file`: what is written into the file at the start, and whether over what is there.
+    pub init: Option<(i64, bool)>,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// `vrrp_track_process`: how many processes of a name run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrackProcess {
+    /// Its name.
+    pub name: String,
+    /// Which processes, and how many of them.
+    pub rule: ProcessRule,
+    /// Its weight, unless the tracking line has another.
+    pub weight: Weight,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// `vrrp_arbiter`: a third party whose verdict counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arbiter {
+    /// Its name.
+    pub name: String,
+    /// Who is asked.
+    pub judge: Judge,
+    /// Time from one question to the next.
+    pub interval: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// Its weight, unless the tracking line has another.
+    pub weight: Weight,
+    /// What holds while nobody can be asked.
+    pub on_unreachable: OnUnreachable,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// Who an arbiter is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judge {
+    /// Enough of several targets must pass.
+    Quorum {
+        /// The targets.
+        quorum: Quorum,
+        /// Verdicts in a row to be up.
+        rise: u32,
+        /// Verdicts in a row to be down.
+        fall: u32,
+    },
+    /// A lease in etcd.
+    Etcd(Etcd),
+}
+
+/// An etcd cluster, and which keys of it are ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Etcd {
+    /// `etcd`: URLs of its members.
+    pub endpoints: Vec<String>,
+    /// `prefix`: what every key of this arbiter begins with.
+    pub prefix: String,
+    /// `ttl`: how long the lease of a holder that is not heard of lasts.
+    pub ttl: Duration,
+    /// Certificates.
+    pub trust: Trust,
+    /// `user`: name and password.
+    pub user: Option<(String, String)>,
 }
 
 /// `notify_master`, `notify_backup`, `notify_fault`, `notify_stop`, `notify_deleted` and `notify`.
@@ -400,6 +546,72 @@ pub struct Notify {
     pub tells_deleted: bool,
     /// Run on every change, with four more arguments.
     pub any: Option<NotifyScript>,
+    /// `notify_master_rx_lower_pri`: run when a MASTER hears an advert that loses.
+    pub rx_lower_priority: Option<NotifyScript>,
+    /// `notify_priority_changes`: FIFOs are told of other priorities.
+    pub tells_priority: bool,
+    /// `smtp_alert`: mails about its states, unless `global_defs` says.
+    pub alert: Option<bool>,
+}
+
+/// `notify_fifo` or `vrrp_notify_fifo`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FifoSettings {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whose it is, where it has to be made.
+    pub user: Option<ScriptUser>,
+    /// `notify_fifo_script`, `vrrp_notify_fifo_script`: what reads it.
+    pub script: Option<NotifyScript>,
+}
+
+/// `notification_email` and what goes with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailSettings {
+    /// `notification_email`.
+    pub to: Vec<String>,
+    /// `notification_email_from`.
+    pub from: String,
+    /// `smtp_server`: host and port.
+    pub server: (String, u16),
+    /// `smtp_helo_name`.
+    pub helo: Option<String>,
+    /// `smtp_connect_timeout`.
+    pub timeout: Duration,
+    /// `smtp_tls`.
+    pub tls: MailTls,
+    /// `smtp_login`: user and password.
+    pub login: Option<(String, String)>,
+    /// `smtp_alert`, `smtp_alert_vrrp`: whoever says nothing is written of.
+    pub by_default: bool,
+    /// `no_email_faults`.
+    pub spares_faults: bool,
+}
+
+/// How mails are protected on their way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MailTls {
+    /// Not at all, as keepalived's are.
+    #[default]
+    None,
+    /// By STARTTLS, or they are not sent.
+    StartTls,
+    /// By TLS from the start.
+    Tls,
+}
+
+impl MailSettings {
+    /// Without what is no matter of the server.
+    #[must_use]
+    pub fn server_alone(&self) -> Self {
+        Self {
+            to: Vec::new(),
+            from: String::new(),
+            by_default: false,
+            spares_faults: false,
+            ..self.clone()
+        }
+    }
 }
 
 /// A script to run on a state change.
@@ -422,8 +634,14 @@ impl PartialEq for NotifyScript {
 impl Eq for NotifyScript {}
 
 impl Notify {
+    /// Whether a removal is told as such, and not as FAULT.
+    #[must_use]
+    pub const fn knows_deleted(&self) -> bool {
+        self.tells_deleted || self.deleted.is_some()
+    }
+
     /// Every script that may be there.
-    pub(super) fn scripts_mut(&mut self) -> [&mut Option<NotifyScript>; 6] {
+    pub(super) fn scripts_mut(&mut self) -> [&mut Option<NotifyScript>; 7] {
         let Self {
             master,
             backup,
@@ -431,8 +649,11 @@ impl Notify {
             stop,
             deleted,
             any,
+            rx_lower_priority,
             tells_deleted: _,
+            tells_priority: _,
+            alert: _,
         } = self;
-        [master, backup, fault, stop, deleted, any]
+        [master, backup, fault, stop, deleted, any, rx_lower_priority]
     }
 }

@@ -1,14 +1,18 @@
 //! The asking end, for the command line.
 
-use std::{io, path::Path, time::Duration};
+use std::{convert::Infallible, io, path::Path, time::Duration};
 
-use http_body_util::{BodyExt as _, Empty};
-use hyper::{Request, body::Bytes, client::conn::http1};
+use http_body_util::{BodyExt as _, Empty, Full};
+use hyper::{
+    Request,
+    body::{Body, Bytes},
+    client::conn::http1,
+};
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
 use tokio::{net::UnixStream, time};
 
-use super::model::{InstanceStatus, Reloaded, Status};
+use super::model::{Hand, InstanceStatus, Reloaded, Status};
 
 /// Why there is no answer.
 #[derive(Debug, Error)]
@@ -38,6 +42,9 @@ pub enum ClientError {
     /// The daemon goes on as it is.
     #[error("not upgraded ({0}): {1}")]
     NotUpgraded(hyper::StatusCode, String),
+    /// It was not done.
+    #[error("{0}")]
+    NotDone(String),
     /// The next daemon did not live.
     #[error(
         "the new daemon has ended; its log says why, and what it has left is taken off by `xvrrp cleanup`"
@@ -130,6 +137,25 @@ pub async fn upgrade(socket: &Path) -> Result<Upgraded, ClientError> {
     Ok(compare(before, after))
 }
 
+/// Does something by hand.
+///
+/// # Errors
+///
+/// [`ClientError`], with the daemon's reason where it does not.
+pub async fn lend_a_hand(socket: &Path, hand: &Hand) -> Result<String, ClientError> {
+    let request = Request::post("/hand")
+        .header("host", "xvrrp")
+        .header("content-type", "application/json")
+        .body(Full::from(serde_json::to_vec(hand)?))?;
+    let (status, body) = ask(socket, request).await?;
+    let said = String::from_utf8_lossy(&body).into_owned();
+    if status.is_success() {
+        Ok(said)
+    } else {
+        Err(ClientError::NotDone(said))
+    }
+}
+
 /// Waits until another daemon answers than before.
 async fn next(socket: &Path, before: &Status) -> Result<Status, ClientError> {
     loop {
@@ -166,10 +192,13 @@ fn compare(before: Status, after: Status) -> Upgraded {
     }
 }
 
-async fn ask(
+async fn ask<B>(
     socket: &Path,
-    request: Request<Empty<Bytes>>,
-) -> Result<(hyper::StatusCode, Bytes), ClientError> {
+    request: Request<B>,
+) -> Result<(hyper::StatusCode, Bytes), ClientError>
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
     let stream = UnixStream::connect(socket)
         .await
         .map_err(|error| ClientError::Connect {

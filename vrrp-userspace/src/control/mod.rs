@@ -5,7 +5,7 @@ pub mod model;
 mod server;
 mod table;
 
-pub use client::{ClientError, Upgraded, reload, status, upgrade};
-pub use model::{Reloaded, Reloads};
+pub use client::{ClientError, Upgraded, lend_a_hand, reload, status, upgrade};
+pub use model::{Hand, Reloaded, Reloads, Whom};
 pub use server::{Question, serve, serve_connection};
 pub use table::render;

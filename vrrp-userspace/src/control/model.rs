@@ -27,6 +27,36 @@ pub struct Status {
     pub interfaces: Vec<InterfaceStatus>,
     /// Every health check.
     pub scripts: Vec<ScriptStatus>,
+    /// Everybody who is told of events: FIFOs, mails, webhooks.
+    #[serde(default)]
+    pub told: Vec<ToldStatus>,
+}
+
+/// What somebody does by hand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hand {
+    /// Gives up the mastership of an instance, or of all, and stays out.
+    Drain(Whom),
+    /// Ends that.
+    Undrain(Whom),
+    /// Gives an instance another base priority until the next reload.
+    Priority {
+        /// `vrrp_instance` name.
+        instance: String,
+        /// 1 to 254.
+        priority: u8,
+    },
+}
+
+/// Which instances.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Whom {
+    /// All of them.
+    All,
+    /// The one of this name.
+    Instance(String),
 }
 
 /// What became of a reload.
@@ -107,6 +137,15 @@ pub struct InstanceStatus {
     pub effective_priority: u8,
     /// What makes the difference between the two.
     pub checks: Vec<CheckShare>,
+    /// Somebody has taken it out by hand (`xvrrp drain`).
+    #[serde(default)]
+    pub drained: bool,
+    /// A base priority that somebody has given it by hand (`xvrrp priority`).
+    #[serde(default)]
+    pub priority_by_hand: Option<u8>,
+    /// The `notify` script that ran last, and what became of it.
+    #[serde(default)]
+    pub last_script: Option<String>,
     /// What holds it in FAULT.
     pub faults: Vec<String>,
     /// Who is MASTER, as far as this router knows.
@@ -133,10 +172,13 @@ pub struct InstanceStatus {
 pub struct CheckShare {
     /// Its name.
     pub name: String,
-    /// `script` or `interface`.
+    /// `script`, `interface`, `file`, `process` or `arbiter`.
     pub kind: String,
-    /// Whether it is up; absent before its first result.
+    /// Whether it is up; absent before its first result, and for a file.
     pub up: Option<bool>,
+    /// The number in a file.
+    #[serde(default)]
+    pub number: Option<i64>,
     /// Its weight here; 0 = failure means FAULT.
     pub weight: i32,
     /// What it adds to the priority now.
@@ -193,15 +235,36 @@ pub struct InterfaceStatus {
     pub rejects: BTreeMap<String, u64>,
 }
 
-/// A health check.
+/// A health check, or something else that is tracked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ScriptStatus {
-    /// `vrrp_script` name.
+    /// Its name.
     pub name: String,
+    /// `script`, `file`, `process` or `arbiter`.
+    #[serde(default)]
+    pub kind: String,
     /// Whether it is up; absent before its first result.
     pub up: Option<bool>,
-    /// How its last run ended.
+    /// How its last run ended, or what it says.
     pub last: Option<String>,
+    /// The end of what a script printed in its last run.
+    #[serde(default)]
+    pub output: String,
     /// How long that took, in milliseconds.
     pub took_ms: Option<f64>,
+}
+
+/// Somebody who is told of events.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ToldStatus {
+    /// A path, a URL, or `mails`.
+    pub name: String,
+    /// How many were taken.
+    pub sent: u64,
+    /// How many are lost.
+    pub lost: u64,
+    /// How many wait.
+    pub waiting: usize,
+    /// Why nobody can be told.
+    pub problem: Option<String>,
 }

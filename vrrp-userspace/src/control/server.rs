@@ -25,7 +25,7 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-use super::model::{Reloaded, Status};
+use super::model::{Hand, Reloaded, Status};
 
 /// What the control interface asks the daemon.
 pub enum Question {
@@ -33,6 +33,8 @@ pub enum Question {
     Status(oneshot::Sender<Status>),
     /// Read the configuration again.
     Reload(oneshot::Sender<Reloaded>),
+    /// Do something by hand. `Err`: why not.
+    Hand(Hand, oneshot::Sender<Result<String, String>>),
     /// Put the binary that is at the daemon's path by now in its place. Answered only where that fails.
     Upgrade(oneshot::Sender<String>),
 }
@@ -93,6 +95,7 @@ fn routes(questions: mpsc::Sender<Question>) -> Router {
         .route("/status", get(status))
         .route("/reload", post(reload))
         .route("/upgrade", post(upgrade))
+        .route("/hand", post(hand))
         .with_state(questions)
 }
 
@@ -123,6 +126,27 @@ async fn reload(
         return Err(ending);
     }
     answer.await.map(Json).map_err(|_| ending)
+}
+
+/// Answers with what was done.
+async fn hand(
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    State(questions): State<mpsc::Sender<Question>>,
+    Json(hand): Json<Hand>,
+) -> (StatusCode, String) {
+    if !peer.may_change() {
+        return (StatusCode::FORBIDDEN, NOT_ALLOWED.to_owned());
+    }
+    let (reply, answer) = oneshot::channel();
+    let asked = questions.send(Question::Hand(hand, reply)).await;
+    match (asked, answer.await) {
+        (Ok(()), Ok(Ok(done))) => (StatusCode::OK, done),
+        (Ok(()), Ok(Err(why))) => (StatusCode::CONFLICT, why),
+        _ => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the daemon is ending".to_owned(),
+        ),
+    }
 }
 
 /// Where it succeeds, the connection ends with this process image.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use comfy_table::{Table, presets};
 
-use super::model::{InstanceStatus, InterfaceStatus, Status};
+use super::model::{InstanceStatus, InterfaceStatus, ScriptStatus, Status, ToldStatus};
 
 /// The status as text.
 #[must_use]
@@ -25,6 +25,7 @@ pub fn render(status: &Status) -> String {
         kernel(&mut out, interface);
     }
     scripts(&mut out, status);
+    told(&mut out, status);
     out
 }
 
@@ -92,11 +93,21 @@ fn details(out: &mut String, instance: &InstanceStatus) {
     for fault in &instance.faults {
         let _ = writeln!(out, "  FAULT: {fault}");
     }
+    if let Some(priority) = instance.priority_by_hand {
+        let _ = writeln!(
+            out,
+            "  base priority {priority} by hand, until the next reload"
+        );
+    }
+    if let Some(script) = &instance.last_script {
+        let _ = writeln!(out, "  last script {script}");
+    }
     for check in &instance.checks {
-        let up = match check.up {
-            Some(true) => "up",
-            Some(false) => "down",
-            None => "no result yet",
+        let up = match (check.up, check.number) {
+            (_, Some(number)) => format!("says {number}"),
+            (Some(true), None) => "up".to_owned(),
+            (Some(false), None) => "down".to_owned(),
+            (None, None) => "no result yet".to_owned(),
         };
         let effect = match (check.weight, check.share) {
             (0, _) => "failure means FAULT".to_owned(),
@@ -157,16 +168,41 @@ fn kernel(out: &mut String, interface: &InterfaceStatus) {
 
 fn scripts(out: &mut String, status: &Status) {
     for script in &status.scripts {
+        let ScriptStatus { name, kind, .. } = script;
+        let last = script.last.as_deref().unwrap_or("has not run");
+        if script.took_ms.is_none() && script.last.is_some() {
+            let _ = writeln!(out, "{kind} {name}: {last}");
+            continue;
+        }
         let up = match script.up {
             Some(true) => "up",
             Some(false) => "down",
             None => "no result yet",
         };
-        let last = script.last.as_deref().unwrap_or("has not run");
         let took = script
             .took_ms
             .map_or_else(String::new, |took| format!(" after {took:.1} ms"));
-        let _ = writeln!(out, "script {}: {up}, last run {last}{took}", script.name);
+        let _ = writeln!(out, "{kind} {name}: {up}, last run {last}{took}");
+        if script.up == Some(false) && !script.output.is_empty() {
+            for line in script.output.lines() {
+                let _ = writeln!(out, "  | {line}");
+            }
+        }
+    }
+}
+
+/// Whoever was told nothing, and is not to be, is not worth a line.
+fn told(out: &mut String, status: &Status) {
+    for told in &status.told {
+        let ToldStatus { name, sent, .. } = told;
+        let _ = match &told.problem {
+            Some(problem) => writeln!(out, "events to {name}: NOBODY IS TOLD: {problem}"),
+            None => writeln!(
+                out,
+                "events to {name}: {sent} taken, {} wait, {} lost",
+                told.waiting, told.lost
+            ),
+        };
     }
 }
 

@@ -1,6 +1,11 @@
-//! The health checks of a configuration: started, and started anew where a reload changes them.
+//! Everything that a configuration tracks beside interfaces: started, and started anew where a reload
+//! changes it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    time::Duration,
+};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -8,28 +13,79 @@ use tokio::{
 };
 
 use crate::{
-    config::model::{Config, Script, ScriptUser},
-    health::{Check, Command, Identity, ScriptState, Verdict, watch as watch_script},
+    config::model::{Arbiter, Config, Judge, Script, ScriptUser, TrackKind},
+    health::{
+        Check, Identity, OnUnreachable, Probe, ProcessRule, ScriptState, Turned, Verdict,
+        files::{self, Numbers},
+        processes::{self, Processes},
+        watch as watch_check,
+    },
 };
 
-/// Every check that an instance uses, by name.
+/// Every check that an instance uses.
 pub(super) struct Checks {
-    running: BTreeMap<String, Running>,
-    changed: mpsc::UnboundedSender<String>,
+    /// Scripts, built-in checks, and arbiters with a quorum.
+    running: BTreeMap<Key, Running>,
+    files: Watched<BTreeMap<String, PathBuf>, Numbers>,
+    processes: Watched<Vec<(String, ProcessRule)>, Processes>,
+    changed: mpsc::UnboundedSender<Turned>,
+}
+
+type Key = (TrackKind, String);
+
+/// What a tracked thing says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Says {
+    /// It is up, or not.
+    Up(bool),
+    /// The number in a file.
+    Number(i64),
+}
+
+/// What is run, with who runs it.
+#[derive(Clone, Debug, PartialEq)]
+struct Wanted {
+    key: Key,
+    probe: Probe,
+    user: Option<ScriptUser>,
+    default_user: Option<ScriptUser>,
+    interval: Duration,
+    timeout: Duration,
+    rise: u32,
+    fall: u32,
+    init_fail: bool,
+    on_unreachable: OnUnreachable,
 }
 
 struct Running {
-    /// What is run, with who runs it where it names nobody.
-    script: Script,
-    default_user: Option<ScriptUser>,
+    wanted: Wanted,
     state: watch::Receiver<ScriptState>,
-    task: Option<AbortHandle>,
+    task: Option<Task>,
 }
 
-impl Drop for Running {
+/// A task that ends with its owner.
+struct Task(AbortHandle);
+
+impl Drop for Task {
     fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
+        self.0.abort();
+    }
+}
+
+/// Several things that one task watches.
+struct Watched<W, S> {
+    wanted: W,
+    state: Option<watch::Receiver<S>>,
+    /// Only to be dropped.
+    _task: Option<Task>,
+}
+
+impl<W: Default, S> Default for Watched<W, S> {
+    fn default() -> Self {
+        Self {
+            wanted: W::default(),
+            state: None,
+            _task: None,
         }
     }
 }
@@ -39,11 +95,13 @@ impl Checks {
     /// results speak against it.
     pub(super) fn start(
         config: &Config,
-        changed: mpsc::UnboundedSender<String>,
+        changed: mpsc::UnboundedSender<Turned>,
         known: Option<&BTreeMap<String, bool>>,
     ) -> Self {
         let mut checks = Self {
             running: BTreeMap::new(),
+            files: Watched::default(),
+            processes: Watched::default(),
             changed,
         };
         let known = known.cloned().unwrap_or_default();
@@ -55,103 +113,237 @@ impl Checks {
     /// what was known of it. keepalived keeps results as well.
     pub(super) fn reload(&mut self, config: &Config) {
         let known = self.standings();
-        let used = used(config);
-        let default = config.global.script_user.as_ref();
-        self.running.retain(|name, running| {
-            let now = config.scripts.get(name).filter(|_| used.contains(&**name));
-            // One that could not be run is tried again.
-            let is_same = |now: &Script| running.task.is_some() && running.is(now, default);
-            now.is_some_and(is_same)
-        });
         self.follow(config, &known);
     }
 
     fn follow(&mut self, config: &Config, known: &BTreeMap<String, bool>) {
         let used = used(config);
-        for (name, script) in &config.scripts {
-            if used.contains(&**name) && !self.running.contains_key(name) {
-                let default = config.global.script_user.as_ref();
-                let up = known.get(name).copied();
-                let running = self.run(script, default, up);
-                self.running.insert(name.clone(), running);
+        let is_used = |key: &Key| used.contains(&(key.0, &*key.1));
+        let wanted: BTreeMap<Key, Wanted> = wanted(config)
+            .filter(|it| is_used(&it.key))
+            .map(|it| (it.key.clone(), it))
+            .collect();
+        // One that could not be run is tried again.
+        self.running.retain(|key, running| {
+            let now = wanted.get(key);
+            now.is_some_and(|now| running.task.is_some() && running.is(now))
+        });
+        for (key, wanted) in wanted {
+            if !self.running.contains_key(&key) {
+                let up = known.get(&label(&key)).copied();
+                self.running.insert(key, run(wanted, up, &self.changed));
             }
         }
+        self.follow_files(config, &used);
+        self.follow_processes(config, &used);
     }
 
-    fn run(&self, script: &Script, default: Option<&ScriptUser>, up: Option<bool>) -> Running {
-        let up = up.or(script.init_fail.then_some(false));
-        let (sender, state) = watch::channel(ScriptState { up, last: None });
-        let command = Identity::resolve(script.user.as_ref(), default)
-            .and_then(|identity| Command::new(&script.command, identity));
-        let mut task = None;
-        match command {
-            Ok(command) => {
-                let check = Check {
-                    name: script.name.clone(),
-                    command,
-                    interval: script.interval,
-                    timeout: script.timeout,
-                };
-                let verdict = Verdict::new(script.rise, script.fall).knowing(up);
-                let watching = watch_script(check, verdict, sender, self.changed.clone());
-                task = Some(tokio::spawn(watching).abort_handle());
-            }
-            // What cannot be run has failed; everything else is served.
-            Err(error) => {
-                let name = &script.name;
-                tracing::error!("check {name} cannot be run and counts as failed: {error}");
-                sender.send_replace(ScriptState::broken(&error.to_string()));
+    fn follow_files(&mut self, config: &Config, used: &BTreeSet<(TrackKind, &str)>) {
+        let all = config.files.values();
+        let mut wanted = BTreeMap::new();
+        for file in all.filter(|it| used.contains(&(TrackKind::File, &*it.name))) {
+            wanted.insert(file.name.clone(), file.path.clone());
+            let is_new = !self.files.wanted.contains_key(&file.name);
+            if let Some((number, overwrites)) = file.init.filter(|_| is_new)
+                && let Err(error) = files::write_first(&file.path, number, overwrites)
+            {
+                let path = file.path.display();
+                tracing::error!("init_file of track_file {}: {path}: {error}", file.name);
             }
         }
-        Running {
-            script: script.clone(),
-            default_user: default.cloned(),
-            state,
-            task,
+        if wanted == self.files.wanted {
+            return;
         }
+        let numbers = wanted
+            .iter()
+            .map(|(name, path)| (name.clone(), files::number_in(path)));
+        let (sender, state) = watch::channel(numbers.collect());
+        let task = (!wanted.is_empty())
+            .then(|| spawn(files::watch(wanted.clone(), sender, self.changed.clone())));
+        self.files = Watched {
+            wanted,
+            state: Some(state),
+            _task: task,
+        };
+    }
+
+    fn follow_processes(&mut self, config: &Config, used: &BTreeSet<(TrackKind, &str)>) {
+        let all = config.processes.values();
+        let all = all.filter(|it| used.contains(&(TrackKind::Process, &*it.name)));
+        let wanted: Vec<_> = all.map(|it| (it.name.clone(), it.rule.clone())).collect();
+        if wanted == self.processes.wanted {
+            return;
+        }
+        let before = self.processes.state.as_ref();
+        let before = before.map_or_else(Processes::default, |state| state.borrow().clone());
+        let (sender, state) = watch::channel(processes::count(&wanted, &before));
+        let task = (!wanted.is_empty()).then(|| {
+            spawn(processes::watch(
+                wanted.clone(),
+                sender,
+                self.changed.clone(),
+            ))
+        });
+        self.processes = Watched {
+            wanted,
+            state: Some(state),
+            _task: task,
+        };
     }
 
     /// How a check stands; `None` for one that nobody uses.
-    pub(super) fn state(&self, name: &str) -> Option<watch::Ref<'_, ScriptState>> {
-        self.running.get(name).map(|running| running.state.borrow())
+    pub(super) fn state(&self, kind: TrackKind, name: &str) -> Option<watch::Ref<'_, ScriptState>> {
+        let running = self.running.get(&(kind, name.to_owned()))?;
+        Some(running.state.borrow())
     }
 
     /// How all of them stand.
-    pub(super) fn states(&self) -> impl Iterator<Item = (&str, watch::Ref<'_, ScriptState>)> {
+    pub(super) fn states(
+        &self,
+    ) -> impl Iterator<Item = (TrackKind, &str, watch::Ref<'_, ScriptState>)> {
         let all = self.running.iter();
-        all.map(|(name, running)| (&**name, running.state.borrow()))
+        all.map(|((kind, name), running)| (*kind, &**name, running.state.borrow()))
     }
 
-    /// Whether a check is up; `None` before its first result.
-    pub(super) fn is_up(&self, name: &str) -> Option<bool> {
-        self.state(name)?.up
+    /// What a tracked thing says; `None` before its first result.
+    pub(super) fn says(&self, kind: TrackKind, name: &str) -> Option<Says> {
+        match kind {
+            TrackKind::Script | TrackKind::Arbiter => self.state(kind, name)?.up.map(Says::Up),
+            TrackKind::File => {
+                let numbers = self.files.state.as_ref()?.borrow();
+                numbers.get(name).copied().map(Says::Number)
+            }
+            TrackKind::Process => {
+                let processes = self.processes.state.as_ref()?.borrow();
+                Some(Says::Up(processes.rules.get(name)?.up))
+            }
+            TrackKind::Interface => None,
+        }
+    }
+
+    /// The processes that are counted.
+    pub(super) fn processes(&self) -> Option<watch::Ref<'_, Processes>> {
+        Some(self.processes.state.as_ref()?.borrow())
+    }
+
+    /// The files that are read.
+    pub(super) fn files(&self) -> Option<watch::Ref<'_, Numbers>> {
+        Some(self.files.state.as_ref()?.borrow())
     }
 
     /// Every check that has had a result.
     pub(super) fn standings(&self) -> BTreeMap<String, bool> {
         let all = self.running.iter();
-        let all = all.filter_map(|(name, it)| Some((name.clone(), it.state.borrow().up?)));
+        let all = all.filter_map(|(key, it)| Some((label(key), it.state.borrow().up?)));
         all.collect()
+    }
+}
+
+fn spawn(watching: impl Future<Output = ()> + Send + 'static) -> Task {
+    Task(tokio::spawn(watching).abort_handle())
+}
+
+fn run(wanted: Wanted, up: Option<bool>, changed: &mpsc::UnboundedSender<Turned>) -> Running {
+    let up = up.or(wanted.init_fail.then_some(false));
+    let (sender, state) = watch::channel(ScriptState { up, last: None });
+    let (kind, name) = &wanted.key;
+    let check = Identity::resolve(wanted.user.as_ref(), wanted.default_user.as_ref()).and_then(
+        |identity| {
+            let (interval, timeout) = (wanted.interval, wanted.timeout);
+            let unreachable = wanted.on_unreachable;
+            let turned = (*kind, name.clone());
+            Check::new(
+                turned,
+                &wanted.probe,
+                identity,
+                interval,
+                timeout,
+                unreachable,
+            )
+        },
+    );
+    let mut task = None;
+    match check {
+        Ok(check) => {
+            let verdict = Verdict::new(wanted.rise, wanted.fall).knowing(up);
+            task = Some(spawn(watch_check(check, verdict, sender, changed.clone())));
+        }
+        // What cannot be run has failed; everything else is served.
+        Err(error) => {
+            tracing::error!("check {name} cannot be run and counts as failed: {error}");
+            sender.send_replace(ScriptState::broken(&error.to_string()));
+        }
+    }
+    Running {
+        wanted,
+        state,
+        task,
     }
 }
 
 impl Running {
     /// Whether this is what another configuration wants to be run.
-    fn is(&self, script: &Script, default_user: Option<&ScriptUser>) -> bool {
-        let what = |it: &Script| {
-            (
-                it.command.clone(),
-                (it.interval, it.timeout),
-                (it.rise, it.fall),
-                it.user.clone(),
-            )
-        };
-        what(&self.script) == what(script) && self.default_user.as_ref() == default_user
+    fn is(&self, wanted: &Wanted) -> bool {
+        let mut wanted = wanted.clone();
+        // That is about the start.
+        wanted.init_fail = self.wanted.init_fail;
+        self.wanted == wanted
     }
 }
 
-/// Names of the scripts that an instance tracks.
-fn used(config: &Config) -> BTreeSet<&str> {
-    let tracks = config.instances.iter().flat_map(|it| &it.track_scripts);
-    tracks.map(|track| &*track.script).collect()
+/// The name of a check towards the daemon after this one.
+fn label((kind, name): &Key) -> String {
+    match kind {
+        TrackKind::Script => name.clone(),
+        kind => format!("{} {name}", kind.name()),
+    }
+}
+
+fn wanted(config: &Config) -> impl Iterator<Item = Wanted> {
+    let default = config.global.script_user.as_ref();
+    let scripts = config.scripts.values();
+    let scripts = scripts.map(move |script| of_script(script, default));
+    let arbiters = config.arbiters.values();
+    let arbiters = arbiters.filter_map(move |arbiter| of_arbiter(arbiter, default));
+    scripts.chain(arbiters)
+}
+
+fn of_script(script: &Script, default_user: Option<&ScriptUser>) -> Wanted {
+    Wanted {
+        key: (TrackKind::Script, script.name.clone()),
+        probe: script.probe.clone(),
+        user: script.user.clone(),
+        default_user: default_user.cloned(),
+        interval: script.interval,
+        timeout: script.timeout,
+        rise: script.rise,
+        fall: script.fall,
+        init_fail: script.init_fail,
+        on_unreachable: OnUnreachable::Fault,
+    }
+}
+
+/// One with a quorum; a lease in etcd is no check.
+fn of_arbiter(arbiter: &Arbiter, default_user: Option<&ScriptUser>) -> Option<Wanted> {
+    let Judge::Quorum { quorum, rise, fall } = &arbiter.judge else {
+        return None;
+    };
+    Some(Wanted {
+        key: (TrackKind::Arbiter, arbiter.name.clone()),
+        probe: Probe::Quorum(quorum.clone()),
+        user: None,
+        default_user: default_user.cloned(),
+        interval: arbiter.interval,
+        timeout: arbiter.timeout,
+        rise: *rise,
+        fall: *fall,
+        init_fail: false,
+        on_unreachable: arbiter.on_unreachable,
+    })
+}
+
+/// What instances track.
+fn used(config: &Config) -> BTreeSet<(TrackKind, &str)> {
+    let tracks = config.instances.iter().flat_map(|it| &it.tracks);
+    tracks.map(|track| (track.kind, &*track.name)).collect()
 }

@@ -1,6 +1,6 @@
 //! Leaving nothing behind: the record of what may be left, and the end in order.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use tokio::time;
@@ -13,6 +13,9 @@ use crate::{
     remains::{Placed, Record},
     run_dir,
 };
+
+/// How long mails and webhooks may still take when the daemon stops.
+const DELIVERY: Duration = Duration::from_secs(3);
 
 impl Daemon {
     /// Takes off what the daemon before has left, while its program still keeps the kernel from
@@ -148,14 +151,16 @@ impl Daemon {
     async fn tell_the_scripts(&self) {
         let told = self.supervised.values().map(|supervised| {
             let priority = supervised.instance.priority;
+            let why = "the daemon stops".to_owned();
             supervised
                 .notifier
-                .tell_and_wait(Announced::Stopped, priority)
+                .tell_and_wait(Announced::Stopped, priority, why)
         });
         let all =
             futures::future::join(futures::future::join_all(told), self.groups.tell_and_wait());
         if time::timeout(STOP_PATIENCE, all).await.is_err() {
             tracing::warn!("notify scripts still run; going on without them");
         }
+        self.desk.finish(DELIVERY).await;
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     config::model::{Config, Notify, ScriptUser, SyncGroup},
     dataplane::Dataplane,
     election::{Command, ElectionHandle, GroupSpec, RouterId, Transition},
-    notify::{Announced, Notifier, Subject},
+    notify::{Announced, Desk, Notifier, Subject},
 };
 
 /// Every sync group.
@@ -42,9 +42,10 @@ impl Groups {
         supervised: &BTreeMap<RouterId, Supervised>,
         dataplane: &mut Dataplane,
         election: &ElectionHandle,
+        desk: &Desk,
     ) -> Result<Self> {
         let mut groups = Self::default();
-        groups.reload(config, supervised, dataplane, election)?;
+        groups.reload(config, supervised, dataplane, election, desk)?;
         Ok(groups)
     }
 
@@ -56,6 +57,7 @@ impl Groups {
         supervised: &BTreeMap<RouterId, Supervised>,
         dataplane: &mut Dataplane,
         election: &ElectionHandle,
+        desk: &Desk,
     ) -> Result<Vec<u32>> {
         let script_user = config.global.script_user.as_ref();
         let mut before = std::mem::take(&mut self.list);
@@ -75,7 +77,7 @@ impl Groups {
                 before.swap_remove(at)
             } else {
                 is_new = true;
-                Group::new(group, members, dataplane.take_slot()?, script_user)
+                Group::new(group, members, dataplane.take_slot()?, script_user, desk)
             };
             entry.notify_by(&group.notify, script_user);
             self.list.push(entry);
@@ -132,7 +134,9 @@ impl Groups {
             group.name,
             super::report::state_name(state)
         );
-        group.notifier.tell(Announced::Entered(state), NO_PRIORITY);
+        let why = super::report::why(transition);
+        let announced = Announced::Entered(state);
+        group.notifier.tell(announced, NO_PRIORITY, why);
     }
 
     /// The queues of their scripts.
@@ -143,9 +147,10 @@ impl Groups {
     /// Tells the scripts that the daemon stops, and waits for them.
     pub(super) async fn tell_and_wait(&self) {
         let told = self.list.iter().map(|group| {
+            let why = "the daemon stops".to_owned();
             group
                 .notifier
-                .tell_and_wait(Announced::Stopped, NO_PRIORITY)
+                .tell_and_wait(Announced::Stopped, NO_PRIORITY, why)
         });
         futures::future::join_all(told).await;
     }
@@ -157,6 +162,7 @@ impl Group {
         members: BTreeMap<RouterId, State>,
         slot: u32,
         script_user: Option<&ScriptUser>,
+        desk: &Desk,
     ) -> Self {
         let states: BTreeSet<u8> = members.values().map(|state| *state as u8).collect();
         // Members that all stand alike are told of when that changes.
@@ -171,7 +177,12 @@ impl Group {
             slot,
             notify: group.notify.clone(),
             script_user: script_user.cloned(),
-            notifier: Notifier::start(subject, group.notify.clone(), script_user.cloned()),
+            notifier: Notifier::start(
+                subject,
+                group.notify.clone(),
+                script_user.cloned(),
+                desk.clone(),
+            ),
             members,
             told,
         }

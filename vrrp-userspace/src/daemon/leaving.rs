@@ -230,9 +230,10 @@ impl Daemon {
         };
         let told = retired.iter().filter(is_gone).map(|supervised| {
             let priority = supervised.instance.priority;
+            let why = "the next configuration does not have it".to_owned();
             supervised
                 .notifier
-                .tell_and_wait(Announced::Deleted, priority)
+                .tell_and_wait(Announced::Deleted, priority, why)
         });
         // Who takes longer goes on by itself.
         let _ = time::timeout(SCRIPTS, futures::future::join_all(told)).await;
@@ -331,6 +332,8 @@ impl Supervised {
             virtual_mac: instance.virtual_mac,
             addresses: self.addresses().map(|entry| entry.address).collect(),
             transition: self.last_transition,
+            drained: self.drained,
+            priority_by_hand: self.priority_by_hand,
             // Whoever has given up for good, or does not take part yet, has nothing to leave.
             inheritance: inheritance.filter(|_| self.stepped_back.is_none()),
         }
@@ -348,7 +351,7 @@ async fn let_scripts_end(notifiers: &[Notifier]) {
     let nothing = Announced::Entered(State::Init);
     let all = notifiers
         .iter()
-        .map(|notifier| notifier.tell_and_wait(nothing, 0));
+        .map(|notifier| notifier.tell_and_wait(nothing, 0, String::new()));
     if time::timeout(SCRIPTS, futures::future::join_all(all))
         .await
         .is_err()

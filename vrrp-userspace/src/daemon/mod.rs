@@ -4,6 +4,7 @@
 mod checks;
 mod ending;
 mod groups;
+mod hand;
 mod home;
 mod launch;
 mod leaving;
@@ -35,17 +36,21 @@ use tokio::{
 use vrrp_common::election::State;
 
 use crate::{
-    config::{Reader, model::Config},
+    config::{
+        Reader,
+        model::{Config, TrackKind},
+    },
     control::{Question, Reloads},
     dataplane::{Dataplane, ModeRequest},
     election::{ElectionHandle, Mistake, Notice, RouterId, address_of},
     handover::Parcel,
+    health::Turned,
     net::{InterfaceTable, Removed},
-    notify::Announced,
+    notify::{Announced, Desk},
     remains::Placed,
     run_dir::Claim,
 };
-use checks::Checks;
+use checks::{Checks, Says};
 use groups::Groups;
 pub use launch::{Launch, reap_children};
 use leaving::Departure;
@@ -150,8 +155,8 @@ struct Daemon {
     checks: Checks,
     interfaces: watch::Receiver<InterfaceTable>,
     notices: mpsc::UnboundedReceiver<Notice>,
-    /// Names of checks that turned.
-    turned: mpsc::UnboundedReceiver<String>,
+    /// Checks that turned.
+    turned: mpsc::UnboundedReceiver<Turned>,
     questions: mpsc::Receiver<Question>,
     claim: Claim,
     signals: Signals,
@@ -160,6 +165,8 @@ struct Daemon {
     /// Until then no instance takes part (`vrrp_startup_delay`).
     starts_at: Option<time::Instant>,
     statics: Statics,
+    /// FIFOs, mails, webhooks.
+    desk: Desk,
     /// Interfaces as they were seen last: with a link go routes that nobody reports.
     links: Links,
     /// Routes and rules that were removed; `None` where we have none.
@@ -214,7 +221,7 @@ impl Daemon {
                 _ = self.signals.hangup.recv() => self.begin_reload(None),
                 loaded = reload::ready(&mut self.reading) => self.end_reload(loaded).await,
                 Some(notice) = self.notices.recv() => self.notice(&notice),
-                Some(name) = self.turned.recv() => self.check_turned(&name),
+                Some((kind, name)) = self.turned.recv() => self.check_turned(kind, &name),
                 changed = self.interfaces.changed() => {
                     changed.context("the interface watch ended")?;
                     self.review().await;
@@ -229,19 +236,16 @@ impl Daemon {
         }
     }
 
-    fn check_turned(&mut self, name: &str) {
-        if let Some(state) = self.checks.state(name) {
-            let up = if state.up == Some(true) {
-                "is up"
-            } else {
-                "is down"
-            };
-            let last = state
-                .last
-                .as_ref()
-                .map_or_else(String::new, |last| status::outcome(&last.outcome));
-            tracing::info!("check {name} {up} ({last})");
-        }
+    fn check_turned(&mut self, kind: TrackKind, name: &str) {
+        let says = match self.checks.says(kind, name) {
+            Some(Says::Up(true)) => "is up".to_owned(),
+            Some(Says::Up(false)) => "is down".to_owned(),
+            Some(Says::Number(number)) => format!("says {number}"),
+            None => "is not known".to_owned(),
+        };
+        let last = self.checks.state(kind, name);
+        let last = last.and_then(|state| Some(format!(" ({})", state.last.as_ref()?.outcome)));
+        tracing::info!("{} {name} {says}{}", kind.name(), last.unwrap_or_default());
         self.state_changed();
         let table = self.interfaces.borrow().clone();
         for supervised in self.supervised.values_mut() {
@@ -262,10 +266,15 @@ impl Daemon {
                 self.groups.entered(transition);
                 supervised.reconcile(&self.interfaces.borrow());
                 if transition.state != State::Init {
+                    let announced = Announced::Entered(transition.state);
+                    let why = report::why(transition);
                     supervised
                         .notifier
-                        .tell(Announced::Entered(transition.state), transition.priority);
+                        .tell(announced, transition.priority, why);
                 }
+            }
+            Notice::HeardLesser { priority, .. } => {
+                supervised.notifier.tell_rx_lower_priority(*priority);
             }
             Notice::Mistake { noticed, .. }
                 if self.origin == (Origin::Embedded { yields: true })
@@ -284,6 +293,10 @@ impl Daemon {
     async fn answer(&mut self, question: Question) {
         match question {
             Question::Reload(reply) => self.begin_reload(Some(reply)),
+            Question::Hand(hand, reply) => {
+                // Whoever asked may have gone.
+                let _ = reply.send(self.lend_a_hand(&hand));
+            }
             Question::Upgrade(reply) => self.prepare_to_leave(leaving::Way::Upgrade(reply)),
             Question::Status(reply) => {
                 let snapshots = self.election.snapshot().await;

@@ -17,6 +17,7 @@ use crate::{
 pub(super) const fn subject(notice: &Notice) -> RouterId {
     match notice {
         Notice::Entered(Transition { id, .. })
+        | Notice::HeardLesser { id, .. }
         | Notice::Mistake { id, .. }
         | Notice::Refused { id, .. }
         | Notice::SendFailed { id, .. } => *id,
@@ -35,6 +36,9 @@ pub(super) fn log(instance: &Instance, notice: &Notice) {
         }
         Notice::Mistake { noticed, .. } => {
             tracing::warn!("({name}) {}", mistake(instance.vrid, noticed));
+        }
+        Notice::HeardLesser { .. } => {
+            tracing::info!("({name}) heard an advert with a lower priority as MASTER");
         }
         Notice::Refused { what, .. } => tracing::error!("({name}) cannot {what}"),
         Notice::SendFailed { what, .. } => tracing::error!("({name}) cannot send adverts: {what}"),

@@ -17,6 +17,7 @@ use super::{
     ports::Ports,
     reload::plan,
     restore::{Links, watched_routes},
+    router_id,
     statics::Statics,
     succession,
     supervisor::Supervised,
@@ -29,6 +30,7 @@ use crate::{
     election::{self, Command, Parts, RouterId},
     handover::{Handover, Parcel},
     net::{self, InterfaceTable, PacketSocket, Worker},
+    notify::{self as desk, Desk},
     remains::{self, Record},
 };
 
@@ -82,7 +84,9 @@ impl Daemon {
         let known = left.as_ref().map(|left| &left.checks);
         let checks = Checks::start(&config, changed, known);
         let statics = Statics::new(config.statics.clone(), worker);
+        let desk = Desk::start(desk::Settings::of(&config.global, router_id(&config)));
         let mut daemon = Self {
+            desk,
             routes: watched_routes(&config, &statics)?,
             statics,
             links: Links::default(),
@@ -152,6 +156,7 @@ impl Daemon {
             &self.supervised,
             &mut self.dataplane,
             &self.election,
+            &self.desk,
         )?;
         if let Some(left) = left {
             self.groups.take_up(&self.supervised);
@@ -181,7 +186,15 @@ impl Daemon {
             .checked_add(1)
             .context("too many instances")?;
         let slot = self.dataplane.take_slot()?;
-        Ok(Supervised::new(id, slot, instance, grouped, &self.config))
+        let desk = self.desk.clone();
+        Ok(Supervised::new(
+            id,
+            slot,
+            instance,
+            grouped,
+            &self.config,
+            desk,
+        ))
     }
 
     fn enlist(&mut self, supervised: Supervised) -> &mut Supervised {

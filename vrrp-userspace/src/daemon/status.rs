@@ -11,14 +11,13 @@ use vrrp_common::{
 
 use super::{Daemon, Origin, report, router_id, supervisor::Supervised};
 use crate::{
-    config::model::Instance,
+    config::model::{Instance, TrackKind},
     control::model::{
         CheckShare, InstanceStatus, InterfaceStatus, MasterStatus, NeighbourMistake, ScriptStatus,
-        Status,
+        Status, ToldStatus,
     },
     dataplane::Attachment,
     election::RouterSnapshot,
-    health::Outcome,
 };
 
 pub(super) fn build(daemon: &Daemon, snapshots: &[RouterSnapshot]) -> Status {
@@ -41,6 +40,7 @@ pub(super) fn build(daemon: &Daemon, snapshots: &[RouterSnapshot]) -> Status {
         instances: pairs.collect(),
         interfaces: interfaces(daemon),
         scripts: scripts(daemon),
+        told: told(daemon),
     }
 }
 
@@ -48,8 +48,9 @@ fn instance(daemon: &Daemon, supervised: &Supervised, snapshot: &RouterSnapshot)
     let config = &supervised.instance;
     let checks = supervised.shares.iter().map(|share| CheckShare {
         name: share.name.clone(),
-        kind: share.kind.to_owned(),
-        up: share.up,
+        kind: share.kind.name().to_owned(),
+        up: share.up(),
+        number: share.number(),
         weight: share.weight.value,
         share: share.adds(),
     });
@@ -74,6 +75,12 @@ fn instance(daemon: &Daemon, supervised: &Supervised, snapshot: &RouterSnapshot)
         base_priority: config.priority,
         effective_priority: snapshot.priority,
         checks: checks.collect(),
+        drained: supervised.drained,
+        priority_by_hand: supervised.priority_by_hand,
+        last_script: supervised
+            .notifier
+            .last_script()
+            .map(|last| format!("{}: {}", last.command, last.outcome)),
         faults,
         master: master(supervised, snapshot),
         last_advert_age_ms: seen.map(|seen| between_ms(seen, snapshot.now_ns)),
@@ -224,26 +231,49 @@ fn interfaces(daemon: &Daemon) -> Vec<InterfaceStatus> {
 }
 
 fn scripts(daemon: &Daemon) -> Vec<ScriptStatus> {
-    let list = daemon.checks.states().map(|(name, state)| {
+    let list = daemon.checks.states().map(|(kind, name, state)| {
         let last = state.last.as_ref();
         ScriptStatus {
             name: name.to_owned(),
+            kind: kind.name().to_owned(),
             up: state.up,
-            last: last.map(|last| outcome(&last.outcome)),
+            last: last.map(|last| last.outcome.to_string()),
+            output: last.map(|last| last.output.clone()).unwrap_or_default(),
             took_ms: last.map(|last| last.took.as_secs_f64() * 1000.0),
         }
     });
-    list.collect()
+    let mut list: Vec<ScriptStatus> = list.collect();
+    let without_runs = |kind: TrackKind, name: &str, up: bool, says: String| ScriptStatus {
+        name: name.to_owned(),
+        kind: kind.name().to_owned(),
+        up: Some(up),
+        last: Some(says),
+        output: String::new(),
+        took_ms: None,
+    };
+    if let Some(processes) = daemon.checks.processes() {
+        list.extend(processes.rules.iter().map(|(name, standing)| {
+            let says = format!("{} running ({})", standing.count, processes.source);
+            without_runs(TrackKind::Process, name, standing.up, says)
+        }));
+    }
+    if let Some(numbers) = daemon.checks.files() {
+        list.extend(numbers.iter().map(|(name, number)| {
+            without_runs(TrackKind::File, name, true, format!("says {number}"))
+        }));
+    }
+    list
 }
 
-/// How a run ended, in words.
-pub(super) fn outcome(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Exited(code) => format!("exited with {code}"),
-        Outcome::Signalled(signal) => format!("was ended by signal {signal}"),
-        Outcome::TimedOut => "took longer than its timeout".to_owned(),
-        Outcome::NotStarted(error) => format!("could not be started: {error}"),
-    }
+fn told(daemon: &Daemon) -> Vec<ToldStatus> {
+    let all = daemon.desk.told().into_iter().map(|told| ToldStatus {
+        name: told.name,
+        sent: told.sent,
+        lost: told.lost,
+        waiting: told.waiting,
+        problem: told.problem,
+    });
+    all.collect()
 }
 
 /// Milliseconds from one time to another; negative when the first is later.

@@ -55,6 +55,10 @@ impl Supervised {
     /// Goes on with what was left of the same instance, if something was.
     pub(super) fn take_up(&mut self, left: &[InstanceLeft], ifindex: Option<u32>) {
         let same = left.iter().find(|left| is_same(left, &self.instance));
+        if let Some(left) = same {
+            self.drained = left.drained;
+            self.priority_by_hand = left.priority_by_hand;
+        }
         let Some(left) = same.filter(|left| Some(left.ifindex) == ifindex) else {
             return;
         };

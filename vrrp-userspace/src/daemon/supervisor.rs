@@ -10,18 +10,26 @@ use vrrp_common::{
     vrrp::{ChecksumForm, PRIORITY_OWNER, Source},
 };
 
-use super::{checks::Checks, ports::Ports, restore::Restore};
+use super::{
+    checks::{Checks, Says},
+    ports::Ports,
+    restore::Restore,
+};
 use crate::{
-    config::model::{Config, Instance, ScriptUser, Weight},
+    config::model::{Config, Instance, ScriptUser, TrackKind, Weight},
     dataplane::Elsewhere,
     election::{
         Audience, ElectionHandle, Home, Inheritance, Pace, RouterId, RouterSpec, Transition,
     },
     net::{Belonging, InterfaceTable, VirtualAddress},
-    notify::{Notifier, Subject},
+    notify::{Desk, Notifier, Subject},
 };
 
 /// An instance and what the election was told of it.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each can be without the others"
+)]
 pub(super) struct Supervised {
     pub(super) id: RouterId,
     pub(super) slot: u32,
@@ -42,6 +50,10 @@ pub(super) struct Supervised {
     pub(super) stepped_back: Option<String>,
     /// The daemon has started too recently to take part.
     pub(super) held_back: bool,
+    /// Somebody has taken it out by hand.
+    pub(super) drained: bool,
+    /// A base priority that somebody has given it by hand, until the next reload.
+    pub(super) priority_by_hand: Option<u8>,
     pub(super) last_transition: Option<Transition>,
     pub(super) told: Told,
     /// Why the dataplane cannot serve it.
@@ -74,9 +86,10 @@ pub(super) struct VirtualAddresses {
 /// A tracked thing and what it does.
 pub(super) struct Share {
     pub(super) name: String,
-    pub(super) kind: &'static str,
+    pub(super) kind: TrackKind,
     pub(super) weight: Weight,
-    pub(super) up: Option<bool>,
+    /// `None` before its first result.
+    pub(super) says: Option<Says>,
 }
 
 /// What the election knows already.
@@ -95,11 +108,13 @@ impl Supervised {
         instance: Instance,
         grouped: bool,
         config: &Config,
+        desk: Desk,
     ) -> Self {
         let pace = pace(&instance, config);
         let script_user = config.global.script_user.clone();
         let subject = Subject::Instance(instance.name.clone());
-        let notifier = Notifier::start(subject, instance.notify.clone(), script_user.clone());
+        let notify = instance.notify.clone();
+        let notifier = Notifier::start(subject, notify, script_user.clone(), desk);
         let told = Told {
             home: Home::default(),
             belongings: Arc::new([]),
@@ -120,6 +135,8 @@ impl Supervised {
             shares: Vec::new(),
             stepped_back: None,
             held_back: false,
+            drained: false,
+            priority_by_hand: None,
             last_transition: None,
             told,
             route_error: None,
@@ -270,6 +287,9 @@ impl Supervised {
                 self.told.priority
             );
             self.told.priority = priority;
+            if let Some(entered) = self.last_transition {
+                self.notifier.tell_priority(entered.state, priority);
+            }
             election.tell(self.id, Event::Priority(priority));
         }
         self.tell_fault(election);
@@ -306,28 +326,22 @@ impl Supervised {
 
     /// A check whose failure means FAULT holds the instance out until its first result.
     pub(super) fn waits_for_a_check(&self) -> bool {
-        let undecided = |share: &Share| share.up.is_none() && share.weight.value == 0;
+        let undecided = |share: &Share| share.says.is_none() && share.weight.value == 0;
         !self.told.started && self.shares.iter().any(undecided)
     }
 
     fn measure(&self, table: &InterfaceTable, checks: &Checks) -> Vec<Share> {
-        let tracked_scripts = self.instance.track_scripts.iter().map(|track| Share {
-            name: track.script.clone(),
-            kind: "script",
+        let running = |name: &str| table.by_name(name).is_some_and(|it| it.running);
+        let tracks = self.instance.tracks.iter().map(|track| Share {
+            name: track.name.clone(),
+            kind: track.kind,
             weight: track.weight,
-            up: checks.is_up(&track.script),
+            says: match track.kind {
+                TrackKind::Interface => Some(Says::Up(running(&track.name))),
+                kind => checks.says(kind, &track.name),
+            },
         });
-        let tracked_interfaces = self.instance.track_interfaces.iter().map(|track| Share {
-            name: track.interface.clone(),
-            kind: "interface",
-            weight: track.weight,
-            up: Some(
-                table
-                    .by_name(&track.interface)
-                    .is_some_and(|interface| interface.running),
-            ),
-        });
-        tracked_scripts.chain(tracked_interfaces).collect()
+        tracks.collect()
     }
 
     fn find_faults(&self, table: &InterfaceTable, ports: &Ports) -> Vec<String> {
@@ -356,6 +370,10 @@ impl Supervised {
                 None => {}
             }
         }
+        if self.drained {
+            let name = &self.instance.name;
+            faults.push(format!("drained by hand; `xvrrp undrain {name}` ends that"));
+        }
         faults.extend(self.conflict());
         let unicast = self.instance.unicast.as_ref();
         if unicast.is_some_and(|unicast| unicast.peers.is_empty()) {
@@ -364,10 +382,7 @@ impl Supervised {
         faults.extend(self.route_error.clone());
         faults.extend(ports.problem(self.home.ifindex).map(str::to_owned));
         for share in &self.shares {
-            if share.up.is_some_and(|up| share.weight.share(up).is_none()) {
-                let state = if share.weight.reverse { "up" } else { "down" };
-                faults.push(format!("{} {} is {state}", share.kind, share.name));
-            }
+            faults.extend(share.fault());
         }
         faults
     }
@@ -378,7 +393,8 @@ impl Supervised {
             return PRIORITY_OWNER;
         }
         let total: i32 = self.shares.iter().map(Share::adds).sum();
-        let effective = (i32::from(self.instance.priority) + total).clamp(1, 254);
+        let base = self.priority_by_hand.unwrap_or(self.instance.priority);
+        let effective = (i32::from(base) + total).clamp(1, 254);
         u8::try_from(effective).unwrap_or(self.instance.priority)
     }
 }
@@ -403,8 +419,43 @@ fn pace(instance: &Instance, config: &Config) -> Pace {
 }
 
 impl Share {
-    /// What it adds to the priority now; nothing before its first result.
+    /// What it adds to the priority now; nothing before its first result, or where it means FAULT.
     pub(super) fn adds(&self) -> i32 {
-        self.up.and_then(|up| self.weight.share(up)).unwrap_or(0)
+        self.says.and_then(|says| self.effect(says)).unwrap_or(0)
+    }
+
+    /// Whether it is up; `None` before its first result, and for a number.
+    pub(super) const fn up(&self) -> Option<bool> {
+        match self.says {
+            Some(Says::Up(up)) => Some(up),
+            Some(Says::Number(_)) | None => None,
+        }
+    }
+
+    /// The number in a file.
+    pub(super) const fn number(&self) -> Option<i64> {
+        match self.says {
+            Some(Says::Number(number)) => Some(number),
+            Some(Says::Up(_)) | None => None,
+        }
+    }
+
+    /// `None`: FAULT.
+    const fn effect(&self, says: Says) -> Option<i32> {
+        match says {
+            Says::Up(up) => self.weight.share(up),
+            Says::Number(number) => self.weight.share_of(number),
+        }
+    }
+
+    /// What holds the instance in FAULT, if it does.
+    fn fault(&self) -> Option<String> {
+        let says = self.says.filter(|says| self.effect(*says).is_none())?;
+        let state = match says {
+            Says::Up(_) if self.weight.reverse => "is up".to_owned(),
+            Says::Up(_) => "is down".to_owned(),
+            Says::Number(number) => format!("says {number}"),
+        };
+        Some(format!("{} {} {state}", self.kind.name(), self.name))
     }
 }

@@ -186,6 +186,13 @@ pub enum Command {
 pub enum Notice {
     /// A virtual router entered a state.
     Entered(Transition),
+    /// An advert that loses was heard as MASTER.
+    HeardLesser {
+        /// The virtual router.
+        id: RouterId,
+        /// Its effective priority.
+        priority: u8,
+    },
     /// A neighbour does something wrong.
     Mistake {
         /// The virtual router.

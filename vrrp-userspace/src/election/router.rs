@@ -313,6 +313,10 @@ impl Router {
                     self.removed_from = self.interfaces().collect();
                 }
                 Action::Announce { repeat } => self.announce(repeat, tools),
+                Action::HeardLesser => {
+                    let (id, priority) = (self.spec.id, self.election.standing().priority);
+                    tools.notify(Notice::HeardLesser { id, priority });
+                }
                 Action::Entered(state, cause) => self.enter(state, cause, slot, tools),
             }
         }

@@ -42,6 +42,12 @@ impl Identity {
         self.uid == 0
     }
 
+    /// User and group.
+    #[must_use]
+    pub const fn ids(self) -> (u32, u32) {
+        (self.uid, self.gid)
+    }
+
     /// keepalived's order: the script's own `user`, then `script_user`, then the user
     /// `keepalived_script` if there is one, then whoever runs the daemon (`None`).
     ///
@@ -111,6 +117,16 @@ impl Command {
         })
     }
 
+    /// A command of words that are fixed.
+    #[must_use]
+    pub fn of_words(words: &[&str]) -> Self {
+        Self {
+            words: words.iter().map(|word| (*word).to_owned()).collect(),
+            shell: false,
+            identity: None,
+        }
+    }
+
     /// The words to execute, with more arguments behind the line's own. A shell gets them as its
     /// positional parameters and puts them behind the line.
     fn with_arguments(&self, more: &[&str]) -> Vec<String> {
@@ -136,6 +152,21 @@ impl Command {
     ///
     /// What the kernel says: not found, not executable, not permitted.
     pub fn start(&self, more: &[&str]) -> io::Result<Child> {
+        self.prepare(more)?.spawn()
+    }
+
+    /// The same, with its output in pipes.
+    ///
+    /// # Errors
+    ///
+    /// As above.
+    pub(super) fn start_heard(&self, more: &[&str]) -> io::Result<Child> {
+        let mut command = self.prepare(more)?;
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn()
+    }
+
+    fn prepare(&self, more: &[&str]) -> io::Result<tokio::process::Command> {
         let words = self.with_arguments(more);
         let (program, arguments) = words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let mut command = tokio::process::Command::new(program);
@@ -153,7 +184,7 @@ impl Command {
         if let Some(Identity { uid, gid }) = self.identity {
             command.uid(uid).gid(gid);
         }
-        command.spawn()
+        Ok(command)
     }
 }
 

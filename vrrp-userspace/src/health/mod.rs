@@ -1,9 +1,21 @@
-//! Health checks: scripts run apart from the election, and what their results mean in a row.
+//! Health checks: run apart from the election, and what their results mean in a row.
 
 mod command;
-mod script;
+pub mod files;
+mod outcome;
+mod probe;
+pub mod processes;
+mod run;
 mod verdict;
+mod watch;
 
-pub use command::{Command, Identity};
-pub use script::{Check, LastRun, Outcome, ScriptState, watch};
+use crate::config::model::TrackKind;
+pub use command::{Command, CommandError, Identity};
+pub use outcome::{LastRun, Outcome};
+pub use probe::{Expect, Haproxy, Http, Probe, Quorum, Socket};
+pub use processes::{ParamMatch, ProcessRule};
 pub use verdict::Verdict;
+pub use watch::{Check, OnUnreachable, ScriptState, watch};
+
+/// A check whose standing has changed, or a file with another number.
+pub type Turned = (TrackKind, String);

@@ -1,7 +1,18 @@
-//! `notify*` scripts: one queue per instance, in the order of the events, so that the script that
-//! runs last is about the last state.
+//! Who is told of what happens: `notify*` scripts, one queue per instance, in the order of the events, so
+//! that the script that runs last is about the last state; FIFOs, mails and webhooks ([`Desk`]).
 
-use std::{process::ExitStatus, time::Duration};
+mod desk;
+mod event;
+mod fifo;
+mod mail;
+mod outbox;
+mod webhook;
+
+use std::{
+    process::ExitStatus,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -13,74 +24,44 @@ use crate::{
     config::model::{Notify, NotifyScript, ScriptUser},
     health::{Command, Identity},
 };
-
-/// A state to tell people about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Announced {
-    /// Entered while running.
-    Entered(State),
-    /// The daemon stops.
-    Stopped,
-    /// A reload has removed it.
-    Deleted,
-}
-
-impl Announced {
-    /// The word that keepalived gives scripts; `None` for a state that it does not announce.
-    const fn word(self) -> Option<&'static str> {
-        match self {
-            Self::Entered(State::Master) => Some("MASTER"),
-            Self::Entered(State::Backup) => Some("BACKUP"),
-            // A removal is told by another word where `notify_deleted` is there.
-            Self::Entered(State::Fault) | Self::Deleted => Some("FAULT"),
-            Self::Entered(State::Init) => None,
-            Self::Stopped => Some("STOP"),
-        }
-    }
-}
-
-/// Whom scripts are told about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Subject {
-    /// A `vrrp_instance`.
-    Instance(String),
-    /// A `vrrp_sync_group`.
-    Group(String),
-}
-
-impl Subject {
-    fn name(&self) -> &str {
-        match self {
-            Self::Instance(name) | Self::Group(name) => name,
-        }
-    }
-
-    /// The word that keepalived gives scripts.
-    const fn word(&self) -> &'static str {
-        match self {
-            Self::Instance(_) => "INSTANCE",
-            Self::Group(_) => "GROUP",
-        }
-    }
-}
-
-struct Event {
-    announced: Announced,
-    priority: u8,
-    done: Option<oneshot::Sender<()>>,
-}
+pub use desk::{Desk, Settings, Told};
+pub use event::{Announced, BACKUP_PRIORITY, Event, MASTER_PRIORITY, RX_LOWER_PRIORITY, Subject};
 
 /// What is in the queue.
 enum Message {
-    Tell(Event),
+    Tell {
+        announced: Announced,
+        priority: u8,
+        done: Option<oneshot::Sender<()>>,
+    },
+    /// A losing advert was heard as MASTER.
+    RxLowerPriority,
     /// From here on other scripts are run.
     Change(Box<Notify>, Option<ScriptUser>),
 }
 
-/// The queue of one instance.
+/// The queue of one instance or group.
 #[derive(Clone)]
 pub struct Notifier {
     queue: mpsc::UnboundedSender<Message>,
+    subject: Subject,
+    desk: Desk,
+    /// `notify_deleted` is there.
+    knows_deleted: bool,
+    /// `smtp_alert`.
+    alert: Option<bool>,
+    /// `notify_priority_changes`.
+    tells_priority: bool,
+    last: Arc<Mutex<Option<LastScript>>>,
+}
+
+/// The script that ran last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastScript {
+    /// Its command line, with its arguments.
+    pub command: String,
+    /// What became of it.
+    pub outcome: String,
 }
 
 /// How long the queue waits for a script. One that takes longer goes on by itself.
@@ -89,76 +70,170 @@ const PATIENCE: Duration = Duration::from_secs(3);
 impl Notifier {
     /// Starts the queue of an instance or a group.
     #[must_use]
-    pub fn start(subject: Subject, notify: Notify, script_user: Option<ScriptUser>) -> Self {
-        let (queue, mut messages) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
-            let (mut notify, mut script_user) = (notify, script_user);
-            while let Some(message) = messages.recv().await {
-                let event = match message {
-                    Message::Tell(event) => event,
-                    Message::Change(other, user) => {
-                        (notify, script_user) = (*other, user);
-                        continue;
-                    }
-                };
-                announce(&subject, &notify, script_user.as_ref(), &event).await;
-                if let Some(done) = event.done {
-                    // Whoever waited may have given up.
-                    let _ = done.send(());
-                }
-            }
-        });
-        Self { queue }
+    pub fn start(
+        subject: Subject,
+        notify: Notify,
+        script_user: Option<ScriptUser>,
+        desk: Desk,
+    ) -> Self {
+        let (queue, messages) = mpsc::unbounded_channel();
+        let last = Arc::default();
+        let notifier = Self {
+            queue,
+            subject: subject.clone(),
+            desk,
+            knows_deleted: notify.knows_deleted(),
+            alert: notify.alert,
+            tells_priority: notify.tells_priority,
+            last: Arc::clone(&last),
+        };
+        tokio::spawn(serve(subject, notify, script_user, messages, last));
+        notifier
     }
 
     /// Events from here on have these scripts; those before have theirs, in their order.
-    pub fn change(&self, notify: Notify, script_user: Option<ScriptUser>) {
+    pub fn change(&mut self, notify: Notify, script_user: Option<ScriptUser>) {
+        self.knows_deleted = notify.knows_deleted();
+        self.alert = notify.alert;
+        self.tells_priority = notify.tells_priority;
         // The queue ends with the process.
         let _ = self
             .queue
             .send(Message::Change(Box::new(notify), script_user));
     }
 
-    /// Queues an event.
-    pub fn tell(&self, announced: Announced, priority: u8) {
-        // The queue ends with the process.
-        let _ = self.queue.send(Message::Tell(Event {
-            announced,
-            priority,
-            done: None,
-        }));
+    /// Tells everybody of an event: FIFOs first, scripts in their turn.
+    pub fn tell(&self, announced: Announced, priority: u8, why: String) {
+        self.send(announced, priority, why, None);
     }
 
-    /// Queues an event and waits until its scripts, and all before them, have run.
-    pub async fn tell_and_wait(&self, announced: Announced, priority: u8) {
+    /// The same, and waits until its scripts, and all before them, have run.
+    pub async fn tell_and_wait(&self, announced: Announced, priority: u8, why: String) {
         let (done, finished) = oneshot::channel();
-        if self
-            .queue
-            .send(Message::Tell(Event {
-                announced,
-                priority,
-                done: Some(done),
-            }))
-            .is_ok()
-        {
+        if self.send(announced, priority, why, Some(done)) {
             // An error means that the queue has ended.
             let _ = finished.await;
+        }
+    }
+
+    fn send(
+        &self,
+        announced: Announced,
+        priority: u8,
+        why: String,
+        done: Option<oneshot::Sender<()>>,
+    ) -> bool {
+        if let Some(word) = announced.word(self.knows_deleted) {
+            self.desk.tell(self.event(word, priority, why, true));
+        }
+        // The queue ends with the process.
+        let message = Message::Tell {
+            announced,
+            priority,
+            done,
+        };
+        self.queue.send(message).is_ok()
+    }
+
+    /// A MASTER has heard an advert that loses.
+    pub fn tell_rx_lower_priority(&self, priority: u8) {
+        let event = self.event(RX_LOWER_PRIORITY, priority, String::new(), false);
+        self.desk.tell(event);
+        // The queue ends with the process.
+        let _ = self.queue.send(Message::RxLowerPriority);
+    }
+
+    /// The effective priority has changed.
+    pub fn tell_priority(&self, state: State, priority: u8) {
+        let word = match state {
+            State::Master => MASTER_PRIORITY,
+            State::Backup => BACKUP_PRIORITY,
+            State::Init | State::Fault => return,
+        };
+        if self.tells_priority {
+            self.desk
+                .tell(self.event(word, priority, String::new(), false));
+        }
+    }
+
+    /// Tells FIFOs of the state once more (`fifo_write_vrrp_states_on_reload`).
+    pub fn repeat(&self, state: State, priority: u8) {
+        if let Some(word) = Announced::Entered(state).word(self.knows_deleted) {
+            self.desk
+                .tell(self.event(word, priority, String::new(), false));
+        }
+    }
+
+    fn event(&self, word: &'static str, priority: u8, why: String, is_state: bool) -> Event {
+        Event {
+            subject: self.subject.clone(),
+            word,
+            priority,
+            why,
+            is_state,
+            alert: self.alert,
+            at: SystemTime::now(),
+        }
+    }
+
+    /// The script that ran last.
+    #[must_use]
+    pub fn last_script(&self) -> Option<LastScript> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.clone()
+    }
+}
+
+/// One script after the other.
+async fn serve(
+    subject: Subject,
+    mut notify: Notify,
+    mut script_user: Option<ScriptUser>,
+    mut messages: mpsc::UnboundedReceiver<Message>,
+    last: Arc<Mutex<Option<LastScript>>>,
+) {
+    while let Some(message) = messages.recv().await {
+        let (scripts, done) = match message {
+            Message::Tell {
+                announced,
+                priority,
+                done,
+            } => (scripts(&subject, &notify, announced, priority), done),
+            Message::RxLowerPriority => {
+                let script = notify.rx_lower_priority.as_ref();
+                let scripts = script.map(|script| (script, Vec::new()));
+                (scripts.into_iter().collect(), None)
+            }
+            Message::Change(other, user) => {
+                (notify, script_user) = (*other, user);
+                continue;
+            }
+        };
+        for (script, arguments) in scripts {
+            let outcome = run(subject.name(), script, script_user.as_ref(), &arguments).await;
+            let command = [vec![script.command.clone()], arguments].concat().join(" ");
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            *last = Some(LastScript { command, outcome });
+        }
+        if let Some(done) = done {
+            // Whoever waited may have given up.
+            let _ = done.send(());
         }
     }
 }
 
 /// The script of the state first, without arguments, then the general one with keepalived's four.
-async fn announce(subject: &Subject, notify: &Notify, default: Option<&ScriptUser>, event: &Event) {
-    let name = subject.name();
-    let knows_deleted = notify.tells_deleted || notify.deleted.is_some();
-    let word = match event.announced {
-        Announced::Deleted if knows_deleted => Some("DELETED"),
-        other => other.word(),
+fn scripts<'a>(
+    subject: &Subject,
+    notify: &'a Notify,
+    announced: Announced,
+    priority: u8,
+) -> Vec<(&'a NotifyScript, Vec<String>)> {
+    let knows_deleted = notify.knows_deleted();
+    let Some(word) = announced.word(knows_deleted) else {
+        return Vec::new();
     };
-    let Some(word) = word else {
-        return;
-    };
-    let own = match event.announced {
+    let own = match announced {
         Announced::Entered(State::Master) => &notify.master,
         Announced::Entered(State::Backup) => &notify.backup,
         Announced::Deleted if knows_deleted => &notify.deleted,
@@ -166,39 +241,55 @@ async fn announce(subject: &Subject, notify: &Notify, default: Option<&ScriptUse
         Announced::Entered(State::Init) => &None,
         Announced::Stopped => &notify.stop,
     };
-    if let Some(script) = own {
-        run(name, script, default, &[]).await;
-    }
-    if let Some(script) = &notify.any {
-        let priority = event.priority.to_string();
-        let arguments = [subject.word(), name, word, &priority];
-        run(name, script, default, &arguments).await;
-    }
+    let own = own.iter().map(|script| (script, Vec::new()));
+    let arguments = || {
+        let words = [subject.word(), subject.name(), word].map(str::to_owned);
+        [words.to_vec(), vec![priority.to_string()]].concat()
+    };
+    let general = notify.any.iter().map(|script| (script, arguments()));
+    own.chain(general).collect()
 }
 
-async fn run(name: &str, script: &NotifyScript, default: Option<&ScriptUser>, arguments: &[&str]) {
+/// Runs a script and says what became of it.
+async fn run(
+    name: &str,
+    script: &NotifyScript,
+    default: Option<&ScriptUser>,
+    arguments: &[String],
+) -> String {
     let line = &script.command;
     let command = Identity::resolve(script.user.as_ref(), default)
         .and_then(|identity| Command::new(line, identity));
-    let child = match command {
-        Ok(command) => command.start(arguments),
-        Err(error) => return tracing::error!("({name}) notify script {line}: {error}"),
+    let started = match command {
+        Ok(command) => command
+            .start(&words(arguments))
+            .map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
     };
-    let mut child = match child {
+    let mut child = match started {
         Ok(child) => child,
-        Err(error) => return tracing::error!("({name}) notify script {line}: {error}"),
+        Err(error) => {
+            tracing::error!("({name}) notify script {line}: {error}");
+            return format!("could not be started: {error}");
+        }
     };
-    match time::timeout(PATIENCE, child.wait()).await {
-        Ok(Ok(status)) if status.success() => {}
-        Ok(Ok(status)) => tracing::warn!("({name}) notify script {line}: {}", ended(status)),
-        Ok(Err(error)) => tracing::warn!("({name}) notify script {line}: {error}"),
-        Err(_) => tracing::warn!("({name}) notify script {line} still runs; going on without it"),
-    }
+    let outcome = match time::timeout(PATIENCE, child.wait()).await {
+        Ok(Ok(status)) if status.success() => return "exited with 0".to_owned(),
+        Ok(Ok(status)) => ended(status),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "still runs; going on without it".to_owned(),
+    };
+    tracing::warn!("({name}) notify script {line} {outcome}");
+    outcome
+}
+
+fn words(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
 }
 
 fn ended(status: ExitStatus) -> String {
     status.code().map_or_else(
-        || "a signal ended it".to_owned(),
-        |code| format!("exit code {code}"),
+        || "was ended by a signal".to_owned(),
+        |code| format!("exited with {code}"),
     )
 }

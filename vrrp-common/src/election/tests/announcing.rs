@@ -102,7 +102,10 @@ fn no_announcement_where_none_is_wanted() {
     let actions = bench.event(start + 1, Event::Mac([2, 0, 0, 0, 0, 6]));
     assert!(matches!(actions[..], [Action::Publish(_)]));
     bench.hear(start + 2, 50, 100, LOWER);
-    assert_eq!(bench.look(start + 2), [Action::Advertise { priority: 100 }]);
+    assert_eq!(
+        bench.look(start + 2),
+        [Action::Advertise { priority: 100 }, Action::HeardLesser]
+    );
     assert_eq!(
         bench.election.deadline(),
         Some(start + NS_PER_S),
@@ -129,6 +132,7 @@ fn a_second_round_against_a_loser_only_where_it_is_wanted() {
         [
             Action::Advertise { priority: 100 },
             Action::Announce { repeat: 5 },
+            Action::HeardLesser,
         ]
     );
     assert_eq!(bench.election.deadline(), Some(T0 + DOWN + NS_PER_S));
@@ -138,17 +142,17 @@ fn a_second_round_against_a_loser_only_where_it_is_wanted() {
 #[test]
 fn losing_adverts_do_not_multiply_announcements() {
     let mut bench = Bench::master();
-    let mut announced = 0;
+    let (mut announced, mut told) = (0, 0);
     for step in 1..=100_u64 {
         let now = T0 + DOWN + step * 10 * NS_PER_MS;
         bench.hear(now, 50, 100, LOWER);
         let actions = bench.look(now);
-        announced += actions
-            .iter()
-            .filter(|a| matches!(a, Action::Announce { .. }))
-            .count();
+        let count = |wanted: fn(&Action) -> bool| actions.iter().filter(|it| wanted(it)).count();
+        announced += count(|action| matches!(action, Action::Announce { .. }));
+        told += count(|action| matches!(action, Action::HeardLesser));
     }
     assert_eq!(announced, 1, "in one second");
+    assert_eq!(told, 1, "and people are told once");
 }
 
 #[test]
@@ -161,7 +165,7 @@ fn losing_adverts_are_not_answered_where_that_is_not_wanted() {
     bench.hear(T0 + DOWN + 1, 50, 100, LOWER);
     assert_eq!(
         bench.look(T0 + DOWN + 1),
-        [Action::Announce { repeat: 5 }],
+        [Action::Announce { repeat: 5 }, Action::HeardLesser],
         "the addresses are announced all the same"
     );
     bench.hear(T0 + DOWN + 100 * NS_PER_MS, 0, 100, LOWER);

@@ -88,7 +88,8 @@ fn a_master_yields_to_whom_it_must() {
                 actions,
                 [
                     Action::Advertise { priority: 100 },
-                    Action::Announce { repeat: 5 }
+                    Action::Announce { repeat: 5 },
+                    Action::HeardLesser,
                 ],
                 "{description}"
             );

@@ -1,6 +1,7 @@
 //! A configuration in plain words: what it does, when, and who wins against whom.
 
 mod neighbours;
+mod trackers;
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -11,7 +12,7 @@ use vrrp_common::{
     vrrp::{PRIORITY_OWNER, Version},
 };
 
-use super::model::{Config, Instance, Notify, Script, SyncGroup, Weight};
+use super::model::{Config, Instance, Notify, SyncGroup, TrackKind};
 use crate::net::VirtualAddress;
 pub use neighbours::{Node, differences};
 
@@ -188,22 +189,8 @@ fn election(instance: &Instance) -> Vec<String> {
 
 fn checks(instance: &Instance, config: &Config) -> Vec<String> {
     let mut lines = Vec::new();
-    for track in &instance.track_scripts {
-        let Some(script) = config.scripts.get(&track.script) else {
-            continue;
-        };
-        lines.push(format!(
-            "{}: `{}` every {}; {}",
-            script.name,
-            script.command,
-            seconds(nanos(script.interval)),
-            patience(script)
-        ));
-        lines.push(format!("  {}", effect(instance, track.weight)));
-    }
-    for track in &instance.track_interfaces {
-        let effect = effect(instance, track.weight);
-        lines.push(format!("link of {}: {effect}", track.interface));
+    for track in &instance.tracks {
+        lines.extend(trackers::explain(track, instance, config));
     }
     if !instance.dont_track_primary {
         lines.push(format!(
@@ -221,50 +208,12 @@ fn checks(instance: &Instance, config: &Config) -> Vec<String> {
     lines
 }
 
-/// What it takes to be down and to be up again.
-fn patience(script: &Script) -> String {
-    let runs = |count: u32| {
-        if count == 1 {
-            "1 run".to_owned()
-        } else {
-            format!("{count} runs in a row")
-        }
-    };
-    format!(
-        "{} to be down, {} to be up again",
-        runs(script.fall),
-        runs(script.rise)
-    )
-}
-
-/// What a tracked thing does to the priority.
-fn effect(instance: &Instance, weight: Weight) -> String {
-    let bad = if weight.reverse { "passes" } else { "fails" };
-    let base = i32::from(instance.priority);
-    if weight.value == 0 {
-        return format!("when it {bad}, FAULT: the addresses are released at once");
-    }
-    if instance.priority == PRIORITY_OWNER {
-        return "nothing: an owner stays 255".to_owned();
-    }
-    // `share` knows about `reverse`.
-    let with = |up: bool| clamp(base + weight.share(up).unwrap_or_default());
-    let (pass, fail) = (with(true), with(false));
-    let moves = if instance.nopreempt {
-        "; a MASTER stays one (nopreempt)".to_owned()
-    } else {
-        let low = pass.min(fail);
-        format!("; at {low} every router with more than {low} takes over")
-    };
-    format!("priority {pass} while it passes, {fail} while it fails{moves}")
-}
-
 /// The priority with every weighted check failed.
 fn worst(instance: &Instance) -> i32 {
-    let scripts = instance.track_scripts.iter().map(|track| track.weight);
-    let interfaces = instance.track_interfaces.iter().map(|track| track.weight);
-    let shares = scripts.chain(interfaces).map(|weight| {
-        let either = [weight.share(true), weight.share(false)];
+    let checks = instance.tracks.iter();
+    let checks = checks.filter(|track| track.kind != TrackKind::File);
+    let shares = checks.map(|track| {
+        let either = [track.weight.share(true), track.weight.share(false)];
         either.into_iter().flatten().min().unwrap_or_default()
     });
     i32::from(instance.priority) + shares.sum::<i32>()

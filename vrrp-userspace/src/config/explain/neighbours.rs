@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use vrrp_common::{contract::Family, vrrp::Version};
 
-use crate::config::model::{Config, Instance};
+use crate::config::model::{Config, Instance, TrackKind};
 
 /// The configuration of a machine, with a name for it.
 pub struct Node<'a> {
@@ -81,11 +81,9 @@ fn best(instance: &Instance) -> i32 {
     if instance.priority == 255 {
         return 255;
     }
-    let scripts = instance.track_scripts.iter().map(|track| track.weight);
-    let interfaces = instance.track_interfaces.iter().map(|track| track.weight);
-    let shares = scripts
-        .chain(interfaces)
-        .filter_map(|weight| weight.share(true));
+    let checks = instance.tracks.iter();
+    let checks = checks.filter(|track| track.kind != TrackKind::File);
+    let shares = checks.filter_map(|track| track.weight.share(true));
     (i32::from(instance.priority) + shares.sum::<i32>()).clamp(1, 254)
 }
 

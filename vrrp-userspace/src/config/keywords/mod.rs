@@ -10,7 +10,8 @@ use std::{collections::HashMap, sync::OnceLock};
 pub(super) use global::{GLOBAL, ROOT};
 pub(super) use instance::INSTANCE;
 pub(super) use others::{
-    ADDRESS, AUTHENTICATION, GARP_GROUP, GROUP, ROUTE, RULE, SCRIPT, TRACK, UNICAST_PEER,
+    ADDRESS, ARBITER, AUTHENTICATION, GARP_GROUP, GROUP, ROUTE, RULE, SCRIPT, TRACK, TRACK_FILE,
+    TRACK_PROCESS, UNICAST_PEER,
 };
 
 /// A keyword.
@@ -111,10 +112,13 @@ pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> O
 }
 
 /// Every block, in the order of the manual.
-pub(super) static BLOCKS: [&Block; 12] = [
+pub(super) static BLOCKS: [&Block; 15] = [
     &ROOT,
     &GLOBAL,
     &SCRIPT,
+    &TRACK_FILE,
+    &TRACK_PROCESS,
+    &ARBITER,
     &INSTANCE,
     &AUTHENTICATION,
     &UNICAST_PEER,

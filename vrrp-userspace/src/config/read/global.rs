@@ -1,6 +1,6 @@
 //! `global_defs`.
 
-use super::{look_at_form, scheduling, unsupported, value};
+use super::{look_at_form, notification, scheduling, unsupported, value};
 use crate::config::{
     diagnostics::{Diagnostic, Diagnostics},
     keywords,
@@ -11,7 +11,12 @@ use std::{net::IpAddr, time::Duration};
 
 use vrrp_common::{election::Announce, vrrp::Version};
 
-pub(super) fn read(block: &Node, global: &mut Global, diagnostics: &mut Diagnostics) {
+pub(super) fn read(
+    block: &Node,
+    global: &mut Global,
+    notification: &mut notification::Draft,
+    diagnostics: &mut Diagnostics,
+) {
     look_at_form(block.children(), &keywords::GLOBAL, diagnostics);
     for node in block.children() {
         match node.keyword() {
@@ -71,7 +76,8 @@ pub(super) fn read(block: &Node, global: &mut Global, diagnostics: &mut Diagnost
             keyword => {
                 let known = keyword.strip_prefix("vrrp_").is_some_and(|name| {
                     announce(name, node, &mut global.announce, true, diagnostics)
-                }) || scheduling::read(node, &mut global.scheduling, diagnostics);
+                }) || scheduling::read(node, &mut global.scheduling, diagnostics)
+                    || notification.read(node, global, diagnostics);
                 if !known {
                     unsupported(node, &keywords::GLOBAL, diagnostics);
                 }

@@ -7,7 +7,7 @@ use crate::config::{
     diagnostics::{Diagnostic, Diagnostics},
     keywords,
     lexer::Word,
-    model::{Config, Instance, Notify, SyncGroup, TrackScript},
+    model::{Config, Instance, Notify, SyncGroup, Track, TrackKind},
     tree::Node,
 };
 
@@ -21,7 +21,10 @@ pub(super) fn read(
     let mut group = SyncGroup {
         name: name.text.clone(),
         members: Vec::new(),
-        notify: Notify::default(),
+        notify: Notify {
+            tells_priority: config.global.tells_priority,
+            ..Notify::default()
+        },
         span: name.span.clone(),
     };
     let mut tracks_weights = false;
@@ -32,9 +35,12 @@ pub(super) fn read(
     for node in block.children() {
         match node.keyword() {
             "group" => {}
-            // keepalived does not have it for groups either.
-            "notify_deleted" => unsupported(node, &keywords::GROUP, diagnostics),
-            "track_script" | "track_interface" => add_trackers(node, &group, config, diagnostics),
+            // keepalived does not have them for groups either.
+            "notify_deleted" | "notify_master_rx_lower_pri" => {
+                unsupported(node, &keywords::GROUP, diagnostics);
+            }
+            "track_script" | "track_interface" | "track_file" | "track_process"
+            | "track_arbiter" => add_trackers(node, &group, config, diagnostics),
             "sync_group_tracking_weight" => tracks_weights = true,
             keyword => {
                 if !value::notify(keyword, node, &mut group.notify, diagnostics) {
@@ -111,21 +117,15 @@ fn add_trackers(
     let is_member = |it: &&Instance| group.members.contains(&it.name);
     let mut members = config.instances.iter().filter(is_member);
     let nopreempt = members.all(|member| member.nopreempt);
-    let (mut scripts, mut interfaces) = (Vec::new(), Vec::new());
-    if node.keyword() == "track_script" {
-        scripts = track::scripts(node, nopreempt, config, diagnostics);
-    } else {
-        interfaces = track::interfaces(node, diagnostics);
-    }
+    let tracks = track::read(node, nopreempt, config, diagnostics);
     let members = config.instances.iter_mut();
     for member in members.filter(|it| group.members.contains(&it.name)) {
-        let is_new = |it: &&TrackScript| {
-            let mut known = member.track_scripts.iter();
-            !known.any(|known| known.script == it.script)
+        let is_new = |it: &&Track| {
+            let mut known = member.tracks.iter();
+            !known.any(|known| (known.kind, &known.name) == (it.kind, &it.name))
         };
-        let new: Vec<TrackScript> = scripts.iter().filter(is_new).cloned().collect();
-        member.track_scripts.extend(new);
-        member.track_interfaces.extend(interfaces.iter().cloned());
+        let new: Vec<Track> = tracks.iter().filter(is_new).cloned().collect();
+        member.tracks.extend(new);
     }
 }
 
@@ -163,15 +163,13 @@ fn drop_weights(group: &SyncGroup, config: &mut Config, diagnostics: &mut Diagno
         .filter(|instance| group.members.contains(&instance.name));
     for member in members {
         // As under nopreempt: where a priority cannot count, failure is FAULT.
-        for track in member.track_scripts.iter_mut().filter(|it| !it.is_given) {
+        let scripts = member.tracks.iter_mut();
+        for track in scripts.filter(|it| it.kind == TrackKind::Script && !it.is_given) {
             track.weight.value = 0;
         }
-        let before = member.track_scripts.len() + member.track_interfaces.len();
-        member.track_scripts.retain(|track| track.weight.value == 0);
-        member
-            .track_interfaces
-            .retain(|track| track.weight.value == 0);
-        if member.track_scripts.len() + member.track_interfaces.len() < before {
+        let before = member.tracks.len();
+        member.tracks.retain(|track| track.weight.value == 0);
+        if member.tracks.len() < before {
             diagnostics.push(
                 Diagnostic::warning(
                     member.span.clone(),

@@ -8,8 +8,8 @@ use vrrp_common::{
 };
 
 use super::{
-    address, global, look_at_form, named_block, route, rule, transport::Transport, unsupported,
-    value, virtual_mac::VirtualMac,
+    address, global, look_at_form, named_block, route, rule, track, transport::Transport,
+    unsupported, value, virtual_mac::VirtualMac,
 };
 use crate::{
     config::{
@@ -96,13 +96,15 @@ impl<'a> Draft<'a> {
             lower_prio_no_advert: config.global.lower_prio_no_advert,
             nopreempt: false,
             preempt_delay: Duration::ZERO,
-            track_scripts: Vec::new(),
-            track_interfaces: Vec::new(),
+            tracks: Vec::new(),
             dont_track_primary: false,
             checksum_message_only: config.global.checksum_message_only,
             down_timer_adverts: config.global.down_timer_adverts,
             announce: config.global.announce,
-            notify: Notify::default(),
+            notify: Notify {
+                tells_priority: config.global.tells_priority,
+                ..Notify::default()
+            },
             span: name.span.clone(),
         };
         Self {
@@ -178,8 +180,12 @@ impl<'a> Draft<'a> {
                 instance.rules.extend(rules);
             }
             "promote_secondaries" => instance.promote_secondaries = true,
-            "track_script" => self.track_scripts(node, config, diagnostics),
-            "track_interface" => self.track_interfaces(node, diagnostics),
+            "track_script" | "track_interface" | "track_file" | "track_process"
+            | "track_arbiter" => {
+                let nopreempt = self.nopreempt.is_some();
+                let tracks = track::read(node, nopreempt, config, diagnostics);
+                instance.tracks.extend(tracks);
+            }
             "dont_track_primary" => instance.dont_track_primary = true,
             "v3_checksum_as_v2" => {
                 instance.checksum_message_only = value::flag(node, diagnostics).unwrap_or(false);

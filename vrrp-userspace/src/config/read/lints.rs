@@ -6,7 +6,7 @@ use vrrp_common::vrrp::PRIORITY_OWNER;
 
 use crate::config::{
     diagnostics::{Diagnostic, Diagnostics},
-    model::{Config, Instance, Weight},
+    model::{Config, Instance, Track, TrackKind},
 };
 
 /// Looks at a whole configuration.
@@ -20,16 +20,12 @@ pub(super) fn look(config: &Config, diagnostics: &mut Diagnostics) {
 
 /// Weights that cannot do what they say.
 fn look_at_weights(instance: &Instance, diagnostics: &mut Diagnostics) {
-    let scripts = instance.track_scripts.iter();
-    let scripts = scripts.map(|track| (&track.script, track.weight));
-    let interfaces = instance.track_interfaces.iter();
-    let interfaces = interfaces.map(|track| (&track.interface, track.weight));
     let base = i32::from(instance.priority);
-    for (name, weight) in scripts.chain(interfaces) {
-        let Weight { value, .. } = weight;
-        if value == 0 {
-            continue;
-        }
+    let weighted = instance.tracks.iter().filter(|it| it.weight.value != 0);
+    for Track {
+        name, weight, kind, ..
+    } in weighted
+    {
         if instance.priority == PRIORITY_OWNER {
             let what = format!("the weight of {name} moves nothing: an owner (255) stays 255");
             let help = "give it weight 0 to make a failure a FAULT, or a priority below 255";
@@ -37,7 +33,8 @@ fn look_at_weights(instance: &Instance, diagnostics: &mut Diagnostics) {
             continue;
         }
         let clamped = |up| (base + weight.share(up).unwrap_or_default()).clamp(1, 254);
-        if clamped(true) == clamped(false) {
+        // What a file adds depends on what is in it.
+        if *kind != TrackKind::File && clamped(true) == clamped(false) {
             let what = format!("the weight of {name} moves nothing: priorities stay from 1 to 254");
             let help = format!("the base priority is {base}; leave room for it");
             diagnostics.push(Diagnostic::lint(instance.span.clone(), what).help(help));
@@ -50,7 +47,7 @@ fn look_for_haproxy(config: &Config, diagnostics: &mut Diagnostics) {
     let Some(script) = config
         .scripts
         .values()
-        .find(|it| it.command.contains("haproxy"))
+        .find(|it| it.probe.to_string().contains("haproxy"))
     else {
         return;
     };
@@ -67,13 +64,20 @@ fn look_for_haproxy(config: &Config, diagnostics: &mut Diagnostics) {
 
 /// A check that nobody asks for is not run.
 fn look_for_unused(config: &Config, diagnostics: &mut Diagnostics) {
-    let tracks = config.instances.iter().flat_map(|it| &it.track_scripts);
-    let used: BTreeSet<&str> = tracks.map(|track| &*track.script).collect();
-    for script in config.scripts.values() {
-        if !used.contains(&*script.name) {
-            let what = format!("no instance tracks {}: it is not run", script.name);
-            let help = format!("track_script {{ {} }}", script.name);
-            diagnostics.push(Diagnostic::lint(script.span.clone(), what).help(help));
-        }
+    let tracks = config.instances.iter().flat_map(|it| &it.tracks);
+    let used: BTreeSet<(TrackKind, &str)> = tracks.map(|it| (it.kind, &*it.name)).collect();
+    let scripts = config.scripts.values();
+    let scripts = scripts.map(|it| (TrackKind::Script, &it.name, &it.span));
+    let files = config.files.values();
+    let files = files.map(|it| (TrackKind::File, &it.name, &it.span));
+    let processes = config.processes.values();
+    let processes = processes.map(|it| (TrackKind::Process, &it.name, &it.span));
+    let arbiters = config.arbiters.values();
+    let arbiters = arbiters.map(|it| (TrackKind::Arbiter, &it.name, &it.span));
+    let all = scripts.chain(files).chain(processes).chain(arbiters);
+    for (kind, name, span) in all.filter(|(kind, name, _)| !used.contains(&(*kind, name))) {
+        let what = format!("no instance tracks {name}: it is not run");
+        let help = format!("track_{} {{ {name} }}", kind.name());
+        diagnostics.push(Diagnostic::lint(span.clone(), what).help(help));
     }
 }

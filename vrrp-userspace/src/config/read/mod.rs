@@ -1,12 +1,15 @@
 //! Meaning: the tree of words becomes a [`Config`].
 
 mod address;
+mod arbiter;
 mod duplicates;
 mod garp_group;
 mod global;
 mod group;
 mod instance;
 mod lints;
+mod notification;
+mod probe;
 mod route;
 mod rule;
 mod scheduling;
@@ -15,6 +18,8 @@ mod security;
 mod settle;
 mod statics;
 mod track;
+mod track_file;
+mod track_process;
 mod transport;
 mod value;
 mod virtual_mac;
@@ -37,24 +42,16 @@ use super::{
 /// their users may come before them.
 pub(super) fn config(nodes: &[Node], diagnostics: &mut Diagnostics) -> Config {
     let mut config = Config::default();
+    let mut notification = notification::Draft::default();
     for node in of(nodes, "global_defs") {
-        global::read(node, &mut config.global, diagnostics);
+        global::read(node, &mut config.global, &mut notification, diagnostics);
     }
+    notification.finish(&mut config.global, diagnostics);
     for node in of(nodes, "net_namespace") {
         let name = value::only_word(node, "a name", diagnostics);
         config.global.net_namespace = name.map(|word| word.text.clone());
     }
-    for node in of(nodes, "vrrp_script") {
-        if let Some(script) = script::read(node, diagnostics) {
-            let (name, span) = (script.name.clone(), script.span.clone());
-            if config.scripts.insert(name.clone(), script).is_some() {
-                diagnostics.push(
-                    Diagnostic::error(span, format!("there is another vrrp_script {name}"))
-                        .help("give each script its own name; this one replaces the first"),
-                );
-            }
-        }
-    }
+    read_trackers(nodes, &mut config, diagnostics);
     security::judge_checks(&mut config, diagnostics);
     for node in of(nodes, "vrrp_instance") {
         if let Some(instance) = instance::read(node, &config, diagnostics) {
@@ -81,6 +78,42 @@ pub(super) fn config(nodes: &[Node], diagnostics: &mut Diagnostics) -> Config {
     config
 }
 
+/// What can be tracked.
+fn read_trackers(nodes: &[Node], config: &mut Config, diagnostics: &mut Diagnostics) {
+    for node in nodes {
+        let twice = match node.keyword() {
+            "vrrp_script" => script::read(node, diagnostics).and_then(|script| {
+                let (name, span) = (script.name.clone(), script.span.clone());
+                config.scripts.insert(name.clone(), script)?;
+                Some((name, span))
+            }),
+            "track_file" | "vrrp_track_file" => {
+                track_file::read(node, diagnostics).and_then(|file| {
+                    let (name, span) = (file.name.clone(), file.span.clone());
+                    config.files.insert(name.clone(), file)?;
+                    Some((name, span))
+                })
+            }
+            "vrrp_track_process" => track_process::read(node, diagnostics).and_then(|process| {
+                let (name, span) = (process.name.clone(), process.span.clone());
+                config.processes.insert(name.clone(), process)?;
+                Some((name, span))
+            }),
+            "vrrp_arbiter" => arbiter::read(node, diagnostics).and_then(|arbiter| {
+                let (name, span) = (arbiter.name.clone(), arbiter.span.clone());
+                config.arbiters.insert(name.clone(), arbiter)?;
+                Some((name, span))
+            }),
+            _ => None,
+        };
+        if let Some((name, span)) = twice {
+            let what = format!("there is another {} {name}", node.keyword());
+            let help = "give each its own name; this one replaces the first";
+            diagnostics.push(Diagnostic::error(span, what).help(help));
+        }
+    }
+}
+
 fn of<'a>(nodes: &'a [Node], keyword: &'a str) -> impl Iterator<Item = &'a Node> {
     nodes.iter().filter(move |node| node.keyword() == keyword)
 }
@@ -88,8 +121,10 @@ fn of<'a>(nodes: &'a [Node], keyword: &'a str) -> impl Iterator<Item = &'a Node>
 fn mention_the_rest(nodes: &[Node], diagnostics: &mut Diagnostics) {
     for node in nodes {
         match node.keyword() {
-            "global_defs" | "vrrp_script" | "vrrp_instance" | "vrrp_sync_group" | "garp_group"
-            | "static_ipaddress" | "static_routes" | "static_rules" | "include_check" => {}
+            "global_defs" | "vrrp_script" | "track_file" | "vrrp_track_file"
+            | "vrrp_track_process" | "vrrp_arbiter" | "vrrp_instance" | "vrrp_sync_group"
+            | "garp_group" | "static_ipaddress" | "static_routes" | "static_rules"
+            | "include_check" => {}
             _ => unsupported(node, &keywords::ROOT, diagnostics),
         }
     }

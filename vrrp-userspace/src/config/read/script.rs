@@ -2,26 +2,25 @@
 
 use std::time::Duration;
 
-use super::{look_at_form, named_block, security, unsupported, value};
+use super::{look_at_form, named_block, probe, unsupported, value};
 use crate::{
     config::{
         diagnostics::{Diagnostic, Diagnostics},
         keywords,
-        lexer::Word,
         model::Script,
         tree::Node,
     },
-    health::Command,
+    health::Probe,
 };
 
 pub(super) fn read(block: &Node, diagnostics: &mut Diagnostics) -> Option<Script> {
     let name = named_block(block, diagnostics)?;
     look_at_form(block.children(), &keywords::SCRIPT, diagnostics);
-    let mut command = None;
+    let mut probe = None;
     let mut timeout = None;
     let mut script = Script {
         name: name.text.clone(),
-        command: String::new(),
+        probe: Probe::Script(String::new()),
         interval: Duration::from_secs(1),
         timeout: Duration::from_secs(1),
         weight: None,
@@ -33,7 +32,23 @@ pub(super) fn read(block: &Node, diagnostics: &mut Diagnostics) -> Option<Script
     };
     for node in block.children() {
         match node.keyword() {
-            "script" => command = value::only_word(node, "a command", diagnostics),
+            "script" | "check" if probe.is_some() => {
+                let what = format!("{} asks something already", name.text);
+                let help = "one script or one check in each vrrp_script; this one is ignored";
+                diagnostics.push(Diagnostic::error(node.span(), what).help(help));
+            }
+            "script" => {
+                if let Some(command) = value::only_word(node, "a command", diagnostics) {
+                    probe = Some(probe::script(command, diagnostics)?);
+                }
+            }
+            "check" => match probe::read(node, false) {
+                Ok(asks) => probe = Some(asks),
+                Err(wrong) => {
+                    wrong.report(diagnostics);
+                    return None;
+                }
+            },
             "interval" => {
                 if let Some(interval) = value::seconds(node, 0.001..=4_294_967.0, diagnostics) {
                     script.interval = interval;
@@ -56,43 +71,17 @@ pub(super) fn read(block: &Node, diagnostics: &mut Diagnostics) -> Option<Script
             _ => unsupported(node, &keywords::SCRIPT, diagnostics),
         }
     }
-    let Some(command) = command else {
+    let Some(probe) = probe else {
         diagnostics.push(
             Diagnostic::error(
                 name.span.clone(),
                 format!("vrrp_script {} has no script", name.text),
             )
-            .help("script \"COMMAND\""),
+            .help("script \"COMMAND\", or check tcp|http|icmp|haproxy|systemd …"),
         );
         return None;
     };
-    if let Err(error) = Command::new(&command.text, None) {
-        diagnostics.push(
-            Diagnostic::error(command.span.clone(), format!("this cannot be run: {error}"))
-                .help("script \"COMMAND ARGUMENT…\", with its inner quotes closed"),
-        );
-        return None;
-    }
-    mention_a_missing_program(command, diagnostics);
-    script.command.clone_from(&command.text);
+    script.probe = probe;
     script.timeout = timeout.unwrap_or(script.interval);
     Some(script)
-}
-
-/// A check that is not there fails. What needs a shell is not looked into.
-fn mention_a_missing_program(command: &Word, diagnostics: &mut Diagnostics) {
-    let Ok(words) = shell_words::split(&command.text) else {
-        return;
-    };
-    let Some(name) = words
-        .first()
-        .filter(|name| !name.starts_with(['<', '$', '(']))
-    else {
-        return;
-    };
-    if !security::found(name).is_some_and(|path| path.exists()) {
-        let what = format!("there is no {name} on this machine: the check fails");
-        let help = "install it, or correct its path";
-        diagnostics.push(Diagnostic::lint(command.span.clone(), what).help(help));
-    }
 }

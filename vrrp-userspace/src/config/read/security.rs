@@ -9,20 +9,35 @@ use std::{
 use crate::{
     config::{
         diagnostics::{Diagnostic, Diagnostics},
-        model::{Config, Global, Notify, ScriptUser},
+        model::{Config, Global, Judge, Notify, NotifyScript, ScriptUser},
         source::Span,
     },
-    health::Identity,
+    health::{Identity, Probe},
 };
 
 /// Leaves out checks that must not be run.
 pub(super) fn judge_checks(config: &mut Config, diagnostics: &mut Diagnostics) {
     let Config {
-        global, scripts, ..
+        global,
+        scripts,
+        arbiters,
+        ..
     } = config;
+    arbiters.retain(|_, arbiter| {
+        let Judge::Quorum { quorum, .. } = &arbiter.judge else {
+            return true;
+        };
+        quorum.targets.iter().all(|target| match target {
+            Probe::Script(command) => may_run(command, None, global, &arbiter.span, diagnostics),
+            _ => true,
+        })
+    });
     scripts.retain(|_, script| {
         let user = script.user.as_ref();
-        may_run(&script.command, user, global, &script.span, diagnostics)
+        match &script.probe {
+            Probe::Script(command) => may_run(command, user, global, &script.span, diagnostics),
+            _ => true,
+        }
     });
 }
 
@@ -39,15 +54,24 @@ pub(super) fn judge_notifications(config: &mut Config, diagnostics: &mut Diagnos
     for notify in of_instances.chain(of_groups) {
         judge(notify, global, diagnostics);
     }
+    let mut fifos = std::mem::take(&mut global.fifos);
+    for fifo in &mut fifos {
+        judge_one(&mut fifo.script, global, diagnostics);
+    }
+    global.fifos = fifos;
 }
 
 fn judge(notify: &mut Notify, global: &Global, diagnostics: &mut Diagnostics) {
     for place in notify.scripts_mut() {
-        place.take_if(|script| {
-            let (command, user) = (&script.command, script.user.as_ref());
-            !may_run(command, user, global, &script.span, diagnostics)
-        });
+        judge_one(place, global, diagnostics);
     }
+}
+
+fn judge_one(place: &mut Option<NotifyScript>, global: &Global, diagnostics: &mut Diagnostics) {
+    place.take_if(|script| {
+        let (command, user) = (&script.command, script.user.as_ref());
+        !may_run(command, user, global, &script.span, diagnostics)
+    });
 }
 
 fn may_run(

@@ -1,73 +1,100 @@
-//! What an instance tracks: `track_script`, `track_interface`.
+//! What an instance or a group tracks: `track_script`, `track_interface` and their like.
 
-use super::{instance::Draft, value};
+use super::value;
 use crate::config::{
     diagnostics::{Diagnostic, Diagnostics},
     keywords,
-    model::{Config, Script, TrackInterface, TrackScript, Weight},
+    model::{Config, Track, TrackKind, Weight},
     tree::Node,
 };
 
-impl Draft<'_> {
-    pub(super) fn track_scripts(
-        &mut self,
-        node: &Node,
-        config: &Config,
-        diagnostics: &mut Diagnostics,
-    ) {
-        let nopreempt = self.nopreempt.is_some();
-        let tracks = scripts(node, nopreempt, config, diagnostics);
-        self.instance.track_scripts.extend(tracks);
-    }
-
-    pub(super) fn track_interfaces(&mut self, node: &Node, diagnostics: &mut Diagnostics) {
-        let tracks = interfaces(node, diagnostics);
-        self.instance.track_interfaces.extend(tracks);
-    }
-}
-
-/// The lines of a `track_script`.
-pub(super) fn scripts(
+/// The lines of a `track_…` block.
+pub(super) fn read(
     node: &Node,
     nopreempt: bool,
     config: &Config,
     diagnostics: &mut Diagnostics,
-) -> Vec<TrackScript> {
+) -> Vec<Track> {
+    let kind = match node.keyword() {
+        "track_script" => TrackKind::Script,
+        "track_file" => TrackKind::File,
+        "track_process" => TrackKind::Process,
+        "track_arbiter" => TrackKind::Arbiter,
+        _ => TrackKind::Interface,
+    };
     let mut tracks = Vec::new();
     for line in node.children() {
-        let name = line.keyword();
-        let Some(script) = config.scripts.get(name) else {
-            let known = config.scripts.keys().map(String::as_str);
-            let help = keywords::nearest(name, known).map_or_else(
-                || "define it, or correct the name; it is not tracked".to_owned(),
-                |nearest| format!("did you mean {nearest}? It is not tracked"),
-            );
-            diagnostics.push(
-                Diagnostic::error(line.span(), format!("there is no vrrp_script {name}"))
-                    .help(help),
-            );
-            continue;
-        };
-        let given = tracking_weight(line, 253, diagnostics).or(script.weight);
-        tracks.push(TrackScript {
-            script: script.name.clone(),
-            weight: script_weight(given, line, script, nopreempt, config, diagnostics),
-            is_given: given.is_some(),
-        });
+        if let Some(defined) = defined(kind, line, config, diagnostics) {
+            let given = tracking_weight(line, kind, diagnostics).or(defined.weight);
+            tracks.push(Track {
+                kind,
+                name: line.keyword().to_owned(),
+                weight: match kind {
+                    TrackKind::Script => script_weight(given, line, nopreempt, config, diagnostics),
+                    _ => given.unwrap_or(FAULT),
+                },
+                is_given: given.is_some(),
+            });
+        }
     }
     tracks
 }
 
-/// The lines of a `track_interface`.
-pub(super) fn interfaces(node: &Node, diagnostics: &mut Diagnostics) -> Vec<TrackInterface> {
-    let of_line = |line: &Node| TrackInterface {
-        interface: line.keyword().to_owned(),
-        weight: tracking_weight(line, 253, diagnostics).unwrap_or(FAULT),
-    };
-    node.children().iter().map(of_line).collect()
+/// What the definition of a tracked thing says of its weight.
+struct Defined {
+    weight: Option<Weight>,
 }
 
-const FAULT: Weight = Weight {
+/// Looks for the definition of what a line names. Interfaces have none.
+fn defined(
+    kind: TrackKind,
+    line: &Node,
+    config: &Config,
+    diagnostics: &mut Diagnostics,
+) -> Option<Defined> {
+    let name = line.keyword();
+    let (found, known): (Option<Option<Weight>>, Vec<&str>) = match kind {
+        TrackKind::Interface => (Some(None), Vec::new()),
+        TrackKind::Script => {
+            let all = &config.scripts;
+            (all.get(name).map(|it| it.weight), names(all.keys()))
+        }
+        TrackKind::File => {
+            let all = &config.files;
+            (all.get(name).map(|it| Some(it.weight)), names(all.keys()))
+        }
+        TrackKind::Process => {
+            let all = &config.processes;
+            (all.get(name).map(|it| Some(it.weight)), names(all.keys()))
+        }
+        TrackKind::Arbiter => {
+            let all = &config.arbiters;
+            (all.get(name).map(|it| Some(it.weight)), names(all.keys()))
+        }
+    };
+    if found.is_none() {
+        let block = match kind {
+            TrackKind::File => "track_file",
+            TrackKind::Process => "vrrp_track_process",
+            TrackKind::Arbiter => "vrrp_arbiter",
+            TrackKind::Script | TrackKind::Interface => "vrrp_script",
+        };
+        let help = keywords::nearest(name, known.into_iter()).map_or_else(
+            || "define it, or correct the name; it is not tracked".to_owned(),
+            |nearest| format!("did you mean {nearest}? It is not tracked"),
+        );
+        diagnostics
+            .push(Diagnostic::error(line.span(), format!("there is no {block} {name}")).help(help));
+    }
+    found.map(|weight| Defined { weight })
+}
+
+fn names<'a>(keys: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
+    keys.map(String::as_str).collect()
+}
+
+/// Failure means FAULT.
+pub(super) const FAULT: Weight = Weight {
     value: 0,
     reverse: false,
 };
@@ -77,12 +104,11 @@ const FAULT: Weight = Weight {
 fn script_weight(
     given: Option<Weight>,
     line: &Node,
-    script: &Script,
     nopreempt: bool,
     config: &Config,
     diagnostics: &mut Diagnostics,
 ) -> Weight {
-    let name = &script.name;
+    let name = line.keyword();
     let default = config.global.default_weight;
     match given {
         Some(weight) => {
@@ -121,7 +147,11 @@ fn script_weight(
 }
 
 /// `NAME weight N [reverse]`.
-fn tracking_weight(line: &Node, limit: i32, diagnostics: &mut Diagnostics) -> Option<Weight> {
+fn tracking_weight(line: &Node, kind: TrackKind, diagnostics: &mut Diagnostics) -> Option<Weight> {
+    let limit = match kind {
+        TrackKind::File | TrackKind::Process => 254,
+        TrackKind::Script | TrackKind::Interface | TrackKind::Arbiter => 253,
+    };
     let (first, rest) = line.arguments().split_first()?;
     if first.text == "weight" {
         return value::weight(rest, limit, diagnostics);

@@ -208,6 +208,15 @@ pub(super) fn notify(
             return true;
         }
         "notify_deleted" => &mut notify.deleted,
+        "notify_master_rx_lower_pri" => &mut notify.rx_lower_priority,
+        "notify_priority_changes" => {
+            notify.tells_priority = flag(node, diagnostics).unwrap_or(notify.tells_priority);
+            return true;
+        }
+        "smtp_alert" => {
+            notify.alert = flag(node, diagnostics);
+            return true;
+        }
         _ => return false,
     };
     *place = notify_script(node, diagnostics);
@@ -215,7 +224,7 @@ pub(super) fn notify(
 }
 
 /// `"COMMAND" [user [group]]`.
-fn notify_script(node: &Node, diagnostics: &mut Diagnostics) -> Option<NotifyScript> {
+pub(super) fn notify_script(node: &Node, diagnostics: &mut Diagnostics) -> Option<NotifyScript> {
     let command = word(node, "a command", diagnostics)?;
     let user = user(node.arguments().get(1..).unwrap_or_default(), diagnostics);
     Some(NotifyScript {

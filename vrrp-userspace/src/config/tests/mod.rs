@@ -9,7 +9,11 @@ mod settled;
 
 use std::{path::Path, time::Duration};
 
-use super::{Loaded, Reader, diagnostics::Severity, model::Weight};
+use super::{
+    Loaded, Reader,
+    diagnostics::Severity,
+    model::{TrackKind, Weight},
+};
 
 fn read(text: &str) -> Loaded {
     Reader::new(Some("node1")).load_text(Path::new("test.conf"), text.to_owned())
@@ -75,7 +79,7 @@ fn a_whole_configuration_means_what_it_says() {
     let config = loaded.config;
     assert_eq!(config.global.router_id.as_deref(), Some("lb1"));
     let script = &config.scripts["haproxy"];
-    assert_eq!(script.command, "/usr/bin/killall -0 haproxy");
+    assert_eq!(script.probe.to_string(), "/usr/bin/killall -0 haproxy");
     assert_eq!(
         (script.interval, script.timeout),
         (Duration::from_millis(500), Duration::from_millis(500))
@@ -106,15 +110,16 @@ fn a_whole_configuration_means_what_it_says() {
     );
     assert_eq!(instance.excluded[0].prefix, 24);
     assert_eq!(
-        instance.track_scripts[0].weight,
+        instance.tracks[0].weight,
         Weight {
             value: -30,
             reverse: false
         }
     );
     let interfaces: Vec<i32> = instance
-        .track_interfaces
+        .tracks
         .iter()
+        .filter(|track| track.kind == TrackKind::Interface)
         .map(|track| track.weight.value)
         .collect();
     assert_eq!(interfaces, [10, 0]);
@@ -168,7 +173,7 @@ fn a_missing_weight_has_a_stated_meaning() {
              virtual_ipaddress {{ 10.0.0.1 }}\n track_script {{ s {track} }}\n}}\n"
         );
         let loaded = read(&text);
-        let weight = loaded.config.instances[0].track_scripts[0].weight.value;
+        let weight = loaded.config.instances[0].tracks[0].weight.value;
         assert_eq!(weight, expected, "{script} {track} {preemption} {global}");
         let unweighted = script.is_empty() && track.is_empty();
         let lints = said(&loaded, Severity::Lint);
@@ -192,7 +197,7 @@ fn scripts_may_come_after_their_users() {
                 vrrp_script s { script /bin/true }\n";
     let loaded = read(text);
     assert_eq!(said(&loaded, Severity::Error), Vec::<String>::new());
-    assert_eq!(loaded.config.instances[0].track_scripts.len(), 1);
+    assert_eq!(loaded.config.instances[0].tracks.len(), 1);
 }
 
 #[test]
@@ -433,7 +438,9 @@ fn commands_are_checked_as_they_will_be_run() {
         assert_eq!(loaded.config.scripts.len(), 1, "{fine}");
     }
     assert_eq!(
-        command("'/bin/check a b'").config.scripts["s"].command,
+        command("'/bin/check a b'").config.scripts["s"]
+            .probe
+            .to_string(),
         "/bin/check a b"
     );
     for broken in ["\"\"", "\"/bin/check 'a\""] {

@@ -208,7 +208,7 @@ fn sync_groups_have_members_that_exist() {
     assert_eq!(group.members, ["A", "B"]);
     assert!(group.notify.master.is_some());
     assert!(
-        loaded.config.instances[0].track_scripts.is_empty(),
+        loaded.config.instances[0].tracks.is_empty(),
         "weights mean nothing in a group"
     );
     assert!(
@@ -219,7 +219,7 @@ fn sync_groups_have_members_that_exist() {
     let weighted = read(&format!(
         "{instances}vrrp_sync_group G {{\n sync_group_tracking_weight\n group {{ A\n B }}\n}}\n"
     ));
-    assert_eq!(weighted.config.instances[0].track_scripts.len(), 1);
+    assert_eq!(weighted.config.instances[0].tracks.len(), 1);
     let alone = read(&format!(
         "{instances}vrrp_sync_group G {{\n group {{ A }}\n}}\n"
     ));

@@ -12,10 +12,10 @@ use tokio::time;
 use super::is_same_router;
 use crate::{
     config::model::{Config, Instance, SyncGroup},
-    daemon::{Daemon, restore::watched_routes, supervisor::Supervised},
+    daemon::{Daemon, restore::watched_routes, router_id, supervisor::Supervised},
     election::{Command, RouterId, RouterSpec},
     net::InterfaceTable,
-    notify::Announced,
+    notify::{self, Announced},
     remains::Placed,
 };
 
@@ -68,12 +68,14 @@ impl Daemon {
             &self.supervised,
             &mut self.dataplane,
             &self.election,
+            &self.desk,
         )?;
         // Who has left its group must not be told by it any more.
         for change in changes {
             self.election.send(Command::Change(Box::new(change)));
         }
         self.checks.reload(&self.config);
+        self.follow_with_the_rest();
         self.watch_routes();
         // What may be left is written down before it is put there, and forgotten once it is gone.
         let differs = self.all_placed(&table) != known.ours;
@@ -92,6 +94,22 @@ impl Daemon {
         }
         self.write_state().await;
         Ok(outcome)
+    }
+
+    /// Whom to tell, and what was given by hand until now.
+    fn follow_with_the_rest(&mut self) {
+        let router = router_id(&self.config);
+        let settings = notify::Settings::of(&self.config.global, router);
+        self.desk.follow(settings);
+        for supervised in self.supervised.values_mut() {
+            supervised.priority_by_hand = None;
+            if self.config.global.repeats_states
+                && let Some(entered) = supervised.last_transition
+            {
+                let priority = supervised.effective_priority();
+                supervised.notifier.repeat(entered.state, priority);
+            }
+        }
     }
 
     fn known(&self, table: &InterfaceTable) -> Known {
@@ -166,9 +184,12 @@ impl Daemon {
             if !new.contains_key(&*name) {
                 outcome.removed.push(name);
                 let notifier = supervised.notifier;
-                told.push(
-                    async move { notifier.tell_and_wait(Announced::Deleted, priority).await },
-                );
+                told.push(async move {
+                    let why = "a reload has removed it".to_owned();
+                    notifier
+                        .tell_and_wait(Announced::Deleted, priority, why)
+                        .await;
+                });
             }
         }
         // Who takes longer goes on by itself.

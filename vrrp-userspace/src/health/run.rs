@@ -1,0 +1,165 @@
+//! One run of a script: its exit code, the end of what it prints, and its end where it takes too long.
+
+use std::{
+    io,
+    os::unix::process::ExitStatusExt as _,
+    process::ExitStatus,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use nix::sys::signal::Signal;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    process::Child,
+    runtime::Handle,
+    sync::{Semaphore, SemaphorePermit},
+    task::JoinHandle,
+    time,
+};
+
+use super::{Command, Outcome, command::signal_group};
+
+/// How long a script may take to end itself after SIGTERM.
+const GRACE: Duration = Duration::from_secs(2);
+/// How much of its output is kept: the end.
+const KEPT: usize = 1024;
+/// How long to wait for the rest of the output of a script that has ended: what it has left behind may
+/// hold the pipe for ever.
+const REST: Duration = Duration::from_millis(10);
+/// How many scripts are listened to at once. What the others print is not kept; descriptors are for more
+/// important things.
+static LISTENERS: Semaphore = Semaphore::const_new(128);
+
+/// A run that has been judged.
+pub(super) struct Run {
+    pub(super) outcome: Outcome,
+    /// The end of what it printed.
+    pub(super) output: String,
+    /// What it takes to end it, where it has not ended.
+    pub(super) ending: Option<JoinHandle<()>>,
+}
+
+impl Run {
+    /// One that has ended.
+    pub(super) const fn of(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            output: String::new(),
+            ending: None,
+        }
+    }
+}
+
+/// One run. One that times out is judged at once and ended in a task of its own.
+pub(super) async fn run(command: &Command, timeout: Duration) -> Run {
+    let listener = LISTENERS.try_acquire().ok();
+    let started = match &listener {
+        Some(_) => command.start_heard(&[]),
+        None => command.start(&[]),
+    };
+    let mut attended = match started {
+        Ok(child) => Attended(Some(child)),
+        Err(error) => return Run::of(Outcome::NotStarted(error.to_string())),
+    };
+    let mut heard = Heard::default();
+    if let (Some(child), Some(listener)) = (&mut attended.0, listener) {
+        heard.listen(child, listener);
+    }
+    let ended = time::timeout(timeout, attended.wait()).await;
+    let child = attended.0.take();
+    let (outcome, ending) = match ended {
+        Ok(Ok(status)) => {
+            let outcome = match (status.code(), status.signal()) {
+                (Some(code), _) => Outcome::Exited(code),
+                (None, signal) => Outcome::Signalled(signal.unwrap_or(0)),
+            };
+            (outcome, None)
+        }
+        Ok(Err(error)) => (Outcome::NotStarted(error.to_string()), None),
+        Err(_) => {
+            let ending = child.map(|child| tokio::spawn(end(child)));
+            (Outcome::TimedOut, ending)
+        }
+    };
+    Run {
+        outcome,
+        output: heard.end().await,
+        ending,
+    }
+}
+
+/// A child that is ended when nobody waits for it any longer.
+struct Attended(Option<Child>);
+
+impl Attended {
+    async fn wait(&mut self) -> io::Result<ExitStatus> {
+        match &mut self.0 {
+            Some(child) => child.wait().await,
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+}
+
+impl Drop for Attended {
+    fn drop(&mut self) {
+        if let Some(child) = self.0.take()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(end(child));
+        }
+    }
+}
+
+/// The end of what a script prints.
+#[derive(Default)]
+struct Heard {
+    kept: Arc<Mutex<Vec<u8>>>,
+    listening: Option<JoinHandle<()>>,
+}
+
+impl Heard {
+    /// Reads for as long as anybody can print there: what a script leaves behind must not be ended by its
+    /// own next word.
+    fn listen(&mut self, child: &mut Child, listener: SemaphorePermit<'static>) {
+        let (output, errors) = (child.stdout.take(), child.stderr.take());
+        let kept = Arc::clone(&self.kept);
+        self.listening = Some(tokio::spawn(async move {
+            tokio::join!(read(output, &kept), read(errors, &kept));
+            drop(listener);
+        }));
+    }
+
+    /// What was printed until now.
+    async fn end(self) -> String {
+        if let Some(listening) = self.listening {
+            // Whatever holds the pipe goes on being read.
+            let _ = time::timeout(REST, listening).await;
+        }
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&kept).trim().to_owned()
+    }
+}
+
+async fn read(pipe: Option<impl AsyncRead + Unpin>, kept: &Mutex<Vec<u8>>) {
+    let Some(mut pipe) = pipe else {
+        return;
+    };
+    let mut buffer = [0; 4096];
+    while let Ok(length @ 1..) = pipe.read(&mut buffer).await {
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend_from_slice(buffer.get(..length).unwrap_or_default());
+        let surplus = kept.len().saturating_sub(KEPT);
+        kept.drain(..surplus);
+    }
+}
+
+/// TERM, a little patience, then KILL, to the whole process group.
+async fn end(mut child: Child) {
+    signal_group(&child, Signal::SIGTERM);
+    if time::timeout(GRACE, child.wait()).await.is_err() {
+        signal_group(&child, Signal::SIGKILL);
+        // After SIGKILL the only thing left to wait for is the kernel.
+        let _ = child.wait().await;
+    }
+}

@@ -1,0 +1,274 @@
+//! Where every event goes beside the scripts: FIFOs at once, mails and webhooks as they can be delivered.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time,
+};
+
+use super::{
+    event::Event,
+    fifo::Fifo,
+    mail::{self, Mailer},
+    outbox::Outbox,
+    webhook::{Posted, Webhook},
+};
+use crate::config::model::{FifoSettings, Global, MailSettings, ScriptUser};
+
+/// What is configured.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// This machine's name.
+    pub router: String,
+    /// `notify_fifo`, `vrrp_notify_fifo`.
+    pub fifos: Vec<FifoSettings>,
+    /// Who runs scripts that name nobody.
+    pub script_user: Option<ScriptUser>,
+    /// Mails, where there is a server and somebody to write to.
+    pub mail: Option<MailSettings>,
+    /// `webhook`: where to post.
+    pub webhooks: Vec<String>,
+}
+
+impl Settings {
+    /// What `global_defs` says.
+    #[must_use]
+    pub fn of(global: &Global, router: String) -> Self {
+        Self {
+            router,
+            fifos: global.fifos.clone(),
+            script_user: global.script_user.clone(),
+            mail: global.mail.clone(),
+            webhooks: global.webhooks.clone(),
+        }
+    }
+}
+
+/// One who is told, for `status`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Who.
+    pub name: String,
+    /// What was taken.
+    pub sent: u64,
+    /// What is lost.
+    pub lost: u64,
+    /// What waits.
+    pub waiting: usize,
+    /// Why nobody can be told.
+    pub problem: Option<String>,
+}
+
+enum Message {
+    Tell(Arc<Event>),
+    Follow(Box<Settings>),
+    Finish(Duration, oneshot::Sender<()>),
+}
+
+/// The way there.
+#[derive(Clone)]
+pub struct Desk {
+    queue: mpsc::UnboundedSender<Message>,
+    told: watch::Receiver<Vec<Told>>,
+}
+
+impl Desk {
+    /// Opens FIFOs and starts their readers.
+    #[must_use]
+    pub fn start(settings: Settings) -> Self {
+        let (queue, messages) = mpsc::unbounded_channel();
+        let (sender, told) = watch::channel(Vec::new());
+        tokio::spawn(serve(settings, messages, sender));
+        Self { queue, told }
+    }
+
+    /// Tells everybody.
+    pub fn tell(&self, event: Event) {
+        // The desk ends with the process.
+        let _ = self.queue.send(Message::Tell(Arc::new(event)));
+    }
+
+    /// From here on others are told.
+    pub fn follow(&self, settings: Settings) {
+        // The desk ends with the process.
+        let _ = self.queue.send(Message::Follow(Box::new(settings)));
+    }
+
+    /// Waits for what is under way, but not for ever, and ends the readers of FIFOs.
+    pub async fn finish(&self, patience: Duration) {
+        let (done, finished) = oneshot::channel();
+        if self.queue.send(Message::Finish(patience, done)).is_ok() {
+            // An error means that the desk has ended.
+            let _ = finished.await;
+        }
+    }
+
+    /// Who was told how much.
+    #[must_use]
+    pub fn told(&self) -> Vec<Told> {
+        self.told.borrow().clone()
+    }
+}
+
+/// How often the counts are looked at.
+const COUNTING: Duration = Duration::from_secs(1);
+
+async fn serve(
+    settings: Settings,
+    mut messages: mpsc::UnboundedReceiver<Message>,
+    told: watch::Sender<Vec<Told>>,
+) {
+    let mut everybody = Everybody::default();
+    everybody.follow(settings);
+    let mut counting = time::interval(COUNTING);
+    loop {
+        tokio::select! {
+            message = messages.recv() => match message {
+                Some(Message::Tell(event)) => everybody.tell(&event),
+                Some(Message::Follow(settings)) => everybody.follow(*settings),
+                Some(Message::Finish(patience, done)) => {
+                    everybody.finish(patience).await;
+                    // Whoever waited may have given up.
+                    let _ = done.send(());
+                }
+                None => return,
+            },
+            _ = counting.tick() => {}
+        }
+        told.send_if_modified(|known| {
+            let now = everybody.counts();
+            std::mem::replace(known, now) != *known
+        });
+    }
+}
+
+#[derive(Default)]
+struct Everybody {
+    settings: Settings,
+    fifos: Vec<Fifo>,
+    mails: Option<Outbox<lettre::Message>>,
+    hooks: Vec<(String, Outbox<Posted>)>,
+    problems: Vec<(String, String)>,
+}
+
+impl Everybody {
+    /// Whoever is told as before goes on as before.
+    fn follow(&mut self, settings: Settings) {
+        self.problems.clear();
+        self.follow_fifos(&settings);
+        let is_other_server = settings.mail.as_ref().map(MailSettings::server_alone)
+            != self.settings.mail.as_ref().map(MailSettings::server_alone);
+        if is_other_server || self.mails.is_none() {
+            self.mails = None;
+            if let Some(mail) = &settings.mail {
+                match Mailer::new(mail, &settings.router) {
+                    Ok(mailer) => self.mails = Some(Outbox::start(mailer)),
+                    Err(error) => self.complain("mails".to_owned(), format!("{error:#}")),
+                }
+            }
+        }
+        self.hooks
+            .retain(|(url, _)| settings.webhooks.contains(url));
+        for url in &settings.webhooks {
+            if self.hooks.iter().any(|(known, _)| known == url) {
+                continue;
+            }
+            match Webhook::new(url) {
+                Ok(hook) => self.hooks.push((url.clone(), Outbox::start(hook))),
+                Err(error) => self.complain(url.clone(), format!("{error:#}")),
+            }
+        }
+        self.settings = settings;
+    }
+
+    fn follow_fifos(&mut self, settings: &Settings) {
+        let same_user = settings.script_user == self.settings.script_user;
+        self.fifos
+            .retain(|fifo| same_user && settings.fifos.contains(&fifo.settings));
+        for wanted in &settings.fifos {
+            if self.fifos.iter().any(|fifo| fifo.settings == *wanted) {
+                continue;
+            }
+            match Fifo::open(wanted, settings.script_user.as_ref()) {
+                Ok(fifo) => self.fifos.push(fifo),
+                Err(error) => {
+                    self.complain(wanted.path.display().to_string(), error.to_string());
+                }
+            }
+        }
+    }
+
+    fn complain(&mut self, who: String, why: String) {
+        tracing::error!("{who} cannot be told of events: {why}");
+        self.problems.push((who, why));
+    }
+
+    fn tell(&self, event: &Event) {
+        let line = event.line();
+        for fifo in &self.fifos {
+            fifo.tell(&line);
+        }
+        if !event.is_state {
+            return;
+        }
+        let router = &self.settings.router;
+        if let (Some(outbox), Some(mail)) = (&self.mails, &self.settings.mail)
+            && event.alert.unwrap_or(mail.by_default)
+            && !(mail.spares_faults && event.word == "FAULT")
+        {
+            match mail::compose(event, mail, router) {
+                Ok(message) => outbox.put(message),
+                Err(error) => tracing::error!("a mail is lost: {error:#}"),
+            }
+        }
+        for (_, outbox) in &self.hooks {
+            outbox.put(Posted::new(event, router));
+        }
+    }
+
+    async fn finish(&mut self, patience: Duration) {
+        let flushed = async {
+            for fifo in &self.fifos {
+                fifo.flush().await;
+            }
+            if let Some(outbox) = &self.mails {
+                outbox.empty().await;
+            }
+            for (_, outbox) in &self.hooks {
+                outbox.empty().await;
+            }
+        };
+        if time::timeout(patience, flushed).await.is_err() {
+            let waiting: usize = self.counts().iter().map(|told| told.waiting).sum();
+            tracing::warn!("{waiting} messages about events could not be delivered, and are lost");
+        }
+        for fifo in &mut self.fifos {
+            fifo.end_reader();
+        }
+    }
+
+    fn counts(&self) -> Vec<Told> {
+        let of = |name: String, (sent, lost, waiting): (u64, u64, usize)| Told {
+            name,
+            sent,
+            lost,
+            waiting,
+            problem: None,
+        };
+        let path = |path: &PathBuf| path.display().to_string();
+        let fifos = self.fifos.iter();
+        let fifos = fifos.map(|fifo| of(path(&fifo.settings.path), fifo.counts()));
+        let mails = self
+            .mails
+            .iter()
+            .map(|outbox| of("mails".to_owned(), outbox.counts()));
+        let hooks = self.hooks.iter();
+        let hooks = hooks.map(|(url, outbox)| of(url.clone(), outbox.counts()));
+        let problems = self.problems.iter().map(|(name, why)| Told {
+            problem: Some(why.clone()),
+            ..of(name.clone(), (0, 0, 0))
+        });
+        fifos.chain(mails).chain(hooks).chain(problems).collect()
+    }
+}
