@@ -15,6 +15,7 @@ pub mod bpffs;
 pub mod capture;
 pub mod client;
 pub mod duel;
+pub mod etcd;
 pub mod flood;
 pub mod frames;
 pub mod fuzz;

@@ -24,6 +24,7 @@
 
 #![cfg_attr(not(test), no_std)]
 
+pub mod arbiter;
 pub mod arp;
 pub mod checksum;
 pub mod contract;

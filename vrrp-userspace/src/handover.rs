@@ -20,7 +20,10 @@ use nix::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::election::{Inheritance, Transition};
+use crate::{
+    arbiter::LeaseLeft,
+    election::{Inheritance, Transition},
+};
 
 /// Changes with what is written down: a daemon that does not know the format starts as if nothing had been
 /// handed over.
@@ -50,6 +53,9 @@ pub struct Handover {
     pub checks: BTreeMap<String, bool>,
     /// What was counted, by interface index.
     pub counters: BTreeMap<u32, Vec<u64>>,
+    /// Leases of arbiters, by arbiter and what they are for.
+    #[serde(default)]
+    pub leases: BTreeMap<String, LeaseLeft>,
     /// The kernel's number of the `MASTER_SEEN` map.
     #[serde(default)]
     pub slots_id: Option<u32>,
@@ -130,6 +136,7 @@ impl Handover {
             instances,
             checks,
             counters,
+            leases: BTreeMap::new(),
             slots_id: None,
         }
     }

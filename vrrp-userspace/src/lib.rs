@@ -2,6 +2,7 @@
 //!
 //! `docs/architecture.md` draws how the parts fit together.
 
+pub mod arbiter;
 pub mod clock;
 pub mod config;
 pub mod control;

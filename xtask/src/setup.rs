@@ -31,6 +31,7 @@ const TEST_PROGRAMS: &[(&str, &str)] = &[
     ("keepalived", "keepalived"),
     ("systemd-analyze", "systemd"),
     ("nft", "nftables"),
+    ("etcd", "etcd-server"),
 ];
 
 pub(crate) fn everything() -> Result<()> {

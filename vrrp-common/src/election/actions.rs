@@ -57,6 +57,8 @@ pub enum Cause {
     FaultRaised,
     /// Nothing tracked fails any longer.
     FaultCleared,
+    /// The arbiter does not allow to be MASTER any longer.
+    Arbiter,
     /// Another member of the sync group left MASTER, or is in FAULT.
     Group,
 }

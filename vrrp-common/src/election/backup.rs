@@ -298,6 +298,16 @@ impl Election {
         self.step_down(backup, now_ns, Cause::Group, actions);
     }
 
+    /// We may not be MASTER any longer, and whoever waits is to know at once.
+    pub(super) fn surrender(&mut self, now_ns: u64, actions: &mut Actions) {
+        let backup = Backup::listening(now_ns, self.settings.interval_ns);
+        actions.push(Action::Lease(0));
+        actions.push(Action::Advertise {
+            priority: PRIORITY_RESIGN,
+        });
+        self.step_down(backup, now_ns, Cause::Arbiter, actions);
+    }
+
     /// We did not run for longer than our lease. Whoever was heard meanwhile, and must be obeyed,
     /// has the full Master_Down_Interval from then; if nobody was, one interval of listening.
     pub(super) fn oversleep(

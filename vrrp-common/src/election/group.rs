@@ -30,6 +30,8 @@ pub enum Order {
     Promote,
     /// Become BACKUP, without resigning: whoever beat one member takes the others over too.
     Yield,
+    /// Become BACKUP and resign: an arbiter does not allow to be MASTER any longer.
+    Surrender,
     /// Go to FAULT.
     Fault,
     /// Leave FAULT and listen.
@@ -54,9 +56,75 @@ pub fn decide(members: &(impl Iterator<Item = Stance> + Clone)) -> Option<Order>
     ready.then_some(Order::Promote)
 }
 
+/// The same for a group that needs the permit of an arbiter ([`crate::arbiter`]) to be MASTER.
+#[must_use]
+pub fn decide_with_permit(
+    members: &(impl Iterator<Item = Stance> + Clone),
+    has_permit: bool,
+) -> Option<Order> {
+    let order = decide(members);
+    if has_permit {
+        return order;
+    }
+    match order {
+        Some(Order::Promote) | None => {
+            let mut all = members.clone();
+            all.any(|stance| stance == Stance::Master)
+                .then_some(Order::Surrender)
+        }
+        other => other,
+    }
+}
+
+/// Whether the group is, or would be, MASTER: what it takes an arbiter's permit for.
+#[must_use]
+pub fn wants_permit(members: &(impl Iterator<Item = Stance> + Clone)) -> bool {
+    let mut all = members.clone();
+    let mut any = members.clone();
+    any.next().is_some() && all.all(|it| matches!(it, Stance::Ready | Stance::Master))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Order, Stance::*, decide};
+    use super::{Order, Stance::*, decide, decide_with_permit, wants_permit};
+
+    #[test]
+    fn without_a_permit_nobody_is_master() {
+        let own = Fault { own: true };
+        // (members, wants a permit, what happens without, what with one)
+        let rows = [
+            (vec![Ready], true, None, Some(Order::Promote)),
+            (vec![Master], true, Some(Order::Surrender), None),
+            (vec![Listening], false, None, None),
+            (vec![Ready, Listening], false, None, None),
+            (
+                vec![Master, Ready],
+                true,
+                Some(Order::Surrender),
+                Some(Order::Promote),
+            ),
+            (
+                vec![Master, Listening],
+                false,
+                Some(Order::Yield),
+                Some(Order::Yield),
+            ),
+            (
+                vec![Master, own],
+                false,
+                Some(Order::Fault),
+                Some(Order::Fault),
+            ),
+            (vec![Out], false, None, None),
+            (vec![], false, None, None),
+        ];
+        for (members, wants, without, with) in rows {
+            let stances = members.iter().copied();
+            assert_eq!(wants_permit(&stances), wants, "{members:?}");
+            assert_eq!(decide_with_permit(&stances, false), without, "{members:?}");
+            assert_eq!(decide_with_permit(&stances, true), with, "{members:?}");
+        }
+    }
 
     #[test]
     fn all_or_none() {

@@ -337,6 +337,7 @@ impl Election {
                 }
             }
             (group::Order::Yield, Role::Master(_)) => self.yield_to_group(now_ns, actions),
+            (group::Order::Surrender, Role::Master(_)) => self.surrender(now_ns, actions),
             (group::Order::Fault, Role::Backup(_) | Role::Master(_)) => {
                 self.raise_fault(false, Cause::Group, actions);
             }

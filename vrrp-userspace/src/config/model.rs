@@ -68,6 +68,34 @@ pub struct Statics {
 }
 
 impl Config {
+    /// Everybody who acts together: sync groups, and by itself who needs a lease of an arbiter.
+    #[must_use]
+    pub fn acting_groups(&self) -> Vec<SyncGroup> {
+        let mut groups = self.groups.clone();
+        let is_lease = |track: &Track| {
+            let arbiter = self.arbiters.get(&track.name);
+            track.kind == TrackKind::Arbiter
+                && arbiter.is_some_and(|it| matches!(it.judge, Judge::Etcd(_)))
+        };
+        let grouped: BTreeSet<&str> = self
+            .groups
+            .iter()
+            .flat_map(|group| group.members.iter().map(String::as_str))
+            .collect();
+        for instance in &self.instances {
+            if !grouped.contains(&*instance.name) && instance.tracks.iter().any(is_lease) {
+                groups.push(SyncGroup {
+                    name: instance.name.clone(),
+                    members: vec![instance.name.clone()],
+                    is_alone: true,
+                    notify: Notify::default(),
+                    span: instance.span.clone(),
+                });
+            }
+        }
+        groups
+    }
+
     /// How many virtual addresses there are in all.
     #[must_use]
     pub fn address_count(&self) -> usize {
@@ -403,6 +431,8 @@ pub struct SyncGroup {
     pub name: String,
     /// Names of its instances.
     pub members: Vec<String>,
+    /// It is no `vrrp_sync_group`: one instance that needs a lease.
+    pub is_alone: bool,
     /// `notify*`.
     pub notify: Notify,
     /// Where it stands.

@@ -12,6 +12,7 @@ use tokio::{
     task::AbortHandle,
 };
 
+use super::arbiters::Arbiters;
 use crate::{
     config::model::{Arbiter, Config, Judge, Script, ScriptUser, TrackKind},
     health::{
@@ -29,6 +30,8 @@ pub(super) struct Checks {
     files: Watched<BTreeMap<String, PathBuf>, Numbers>,
     processes: Watched<Vec<(String, ProcessRule)>, Processes>,
     changed: mpsc::UnboundedSender<Turned>,
+    /// Arbiters with a lease.
+    pub(super) arbiters: Arbiters,
 }
 
 type Key = (TrackKind, String);
@@ -97,12 +100,14 @@ impl Checks {
         config: &Config,
         changed: mpsc::UnboundedSender<Turned>,
         known: Option<&BTreeMap<String, bool>>,
+        arbiters: Arbiters,
     ) -> Self {
         let mut checks = Self {
             running: BTreeMap::new(),
             files: Watched::default(),
             processes: Watched::default(),
             changed,
+            arbiters,
         };
         let known = known.cloned().unwrap_or_default();
         checks.follow(config, &known);
@@ -208,7 +213,10 @@ impl Checks {
     /// What a tracked thing says; `None` before its first result.
     pub(super) fn says(&self, kind: TrackKind, name: &str) -> Option<Says> {
         match kind {
-            TrackKind::Script | TrackKind::Arbiter => self.state(kind, name)?.up.map(Says::Up),
+            TrackKind::Script | TrackKind::Arbiter => match self.state(kind, name) {
+                Some(state) => state.up.map(Says::Up),
+                None => self.arbiters.is_up(name).map(Says::Up),
+            },
             TrackKind::File => {
                 let numbers = self.files.state.as_ref()?.borrow();
                 numbers.get(name).copied().map(Says::Number)

@@ -102,6 +102,7 @@ impl Daemon {
         {
             tracing::error!("the kernel did not take the static addresses and routes off in time");
         }
+        self.checks.arbiters.release().await;
         let freed = match resigned {
             Ok(()) => self.make_sure_of_the_end().await,
             Err(_) => Err(anyhow!("the kernel did not take the addresses off in time")),

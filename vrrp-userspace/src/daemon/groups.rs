@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use vrrp_common::election::State;
 
-use super::supervisor::Supervised;
+use super::{
+    arbiters::{self, Arbiters},
+    supervisor::Supervised,
+};
 use crate::{
     config::model::{Config, Notify, ScriptUser, SyncGroup},
     dataplane::Dataplane,
@@ -29,6 +32,10 @@ struct Group {
     notifier: Notifier,
     /// The state its scripts were told last.
     told: Option<State>,
+    /// It is one instance that needs a lease: nobody hears of it as a group.
+    is_alone: bool,
+    /// Until when its arbiter let it be MASTER, when it was asked for; `None` where it needs none.
+    permit_until_ns: Option<u64>,
 }
 
 /// What keepalived's scripts get as the priority of a group.
@@ -43,9 +50,10 @@ impl Groups {
         dataplane: &mut Dataplane,
         election: &ElectionHandle,
         desk: &Desk,
+        arbiters: &mut Arbiters,
     ) -> Result<Self> {
         let mut groups = Self::default();
-        groups.reload(config, supervised, dataplane, election, desk)?;
+        groups.reload(config, supervised, dataplane, election, desk, arbiters)?;
         Ok(groups)
     }
 
@@ -58,11 +66,13 @@ impl Groups {
         dataplane: &mut Dataplane,
         election: &ElectionHandle,
         desk: &Desk,
+        arbiters: &mut Arbiters,
     ) -> Result<Vec<u32>> {
         let script_user = config.global.script_user.as_ref();
         let mut before = std::mem::take(&mut self.list);
-        let mut is_new = before.len() != config.groups.len();
-        for group in &config.groups {
+        let groups = config.acting_groups();
+        let mut is_new = before.len() != groups.len();
+        for group in &groups {
             let members = members_of(group, supervised);
             if members.len() < group.members.len() {
                 tracing::error!(
@@ -72,7 +82,11 @@ impl Groups {
                     group.members.len()
                 );
             }
-            let same = |it: &Group| it.name == group.name && it.members.keys().eq(members.keys());
+            let same = |it: &Group| {
+                it.name == group.name
+                    && it.is_alone == group.is_alone
+                    && it.members.keys().eq(members.keys())
+            };
             let mut entry = if let Some(at) = before.iter().position(same) {
                 before.swap_remove(at)
             } else {
@@ -80,12 +94,20 @@ impl Groups {
                 Group::new(group, members, dataplane.take_slot()?, script_user, desk)
             };
             entry.notify_by(&group.notify, script_user);
+            let permit = arbiters::needed(config, &group.members)
+                .map(|arbiter| arbiters.take(arbiter, &group.name, entry.slot));
+            is_new |= entry.permit_until_ns.is_some() != permit.is_some();
+            entry.permit_until_ns = permit;
             self.list.push(entry);
         }
+        let leased = self.list.iter();
+        let leased = leased.filter(|group| group.permit_until_ns.is_some());
+        arbiters.keep(&leased.map(|group| group.slot).collect());
         if is_new {
             let specs = self.list.iter().map(|group| GroupSpec {
                 slot: group.slot,
                 members: group.members.keys().copied().collect(),
+                permit_until_ns: group.permit_until_ns,
             });
             election.send(Command::Regroup(specs.collect()));
         }
@@ -97,7 +119,7 @@ impl Groups {
         let group = self
             .list
             .iter()
-            .find(|group| group.members.contains_key(&id))?;
+            .find(|group| group.members.contains_key(&id) && !group.is_alone)?;
         Some(&group.name)
     }
 
@@ -122,6 +144,9 @@ impl Groups {
         let Some(group) = concerned.find(|group| group.members.contains_key(&transition.id)) else {
             return;
         };
+        if group.is_alone {
+            return;
+        }
         group.members.insert(transition.id, transition.state);
         let state = transition.state;
         let together = group.members.values().all(|member| *member == state);
@@ -146,7 +171,8 @@ impl Groups {
 
     /// Tells the scripts that the daemon stops, and waits for them.
     pub(super) async fn tell_and_wait(&self) {
-        let told = self.list.iter().map(|group| {
+        let real = self.list.iter().filter(|group| !group.is_alone);
+        let told = real.map(|group| {
             let why = "the daemon stops".to_owned();
             group
                 .notifier
@@ -185,6 +211,8 @@ impl Group {
             ),
             members,
             told,
+            is_alone: group.is_alone,
+            permit_until_ns: None,
         }
     }
 

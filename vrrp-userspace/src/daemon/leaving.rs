@@ -307,12 +307,14 @@ impl Daemon {
             let counters = self.dataplane.counters(interface.index).ok()?;
             Some((interface.index, counters.counts.to_vec()))
         });
-        Handover::new(
+        let mut handover = Handover::new(
             clock::now_ns(),
             instances,
             self.checks.standings(),
             counters.collect(),
-        )
+        );
+        handover.leases = self.checks.arbiters.left();
+        handover
     }
 }
 

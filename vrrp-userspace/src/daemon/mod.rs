@@ -1,6 +1,7 @@
 //! The daemon: everything wired together, and the loop that reacts to whatever is not the
 //! election's business: interfaces, checks, questions, signals.
 
+mod arbiters;
 mod checks;
 mod ending;
 mod groups;
@@ -254,8 +255,11 @@ impl Daemon {
     }
 
     fn notice(&mut self, notice: &Notice) {
+        if let Notice::Wants { slot, priority } = notice {
+            self.checks.arbiters.want(*slot, *priority);
+        }
         let id = report::subject(notice);
-        let Some(supervised) = self.supervised.get_mut(&id) else {
+        let Some(supervised) = id.and_then(|id| self.supervised.get_mut(&id)) else {
             return;
         };
         report::log(&supervised.instance, notice);

@@ -238,7 +238,7 @@ pub(super) fn is_same_router(old: &Instance, new: &Instance) -> bool {
 pub(super) fn plan(config: &Config) -> Plan {
     Plan {
         // While groups change, the old are there beside the new.
-        routers: config.instances.len() + 2 * config.groups.len(),
+        routers: config.instances.len() + 2 * config.acting_groups().len(),
         addresses: config.address_count(),
         peers: config.peer_count(),
         interfaces: config.interface_count(),

@@ -14,14 +14,15 @@ use crate::{
 };
 
 /// Whom a notice is about.
-pub(super) const fn subject(notice: &Notice) -> RouterId {
-    match notice {
+pub(super) const fn subject(notice: &Notice) -> Option<RouterId> {
+    Some(match notice {
+        Notice::Wants { .. } => return None,
         Notice::Entered(Transition { id, .. })
         | Notice::HeardLesser { id, .. }
         | Notice::Mistake { id, .. }
         | Notice::Refused { id, .. }
         | Notice::SendFailed { id, .. } => *id,
-    }
+    })
 }
 
 pub(super) fn log(instance: &Instance, notice: &Notice) {
@@ -37,6 +38,7 @@ pub(super) fn log(instance: &Instance, notice: &Notice) {
         Notice::Mistake { noticed, .. } => {
             tracing::warn!("({name}) {}", mistake(instance.vrid, noticed));
         }
+        Notice::Wants { .. } => {}
         Notice::HeardLesser { .. } => {
             tracing::info!("({name}) heard an advert with a lower priority as MASTER");
         }
@@ -87,6 +89,7 @@ pub(super) fn why(transition: &Transition) -> String {
         Cause::Overslept => "this process did not run for longer than its lease".to_owned(),
         Cause::FaultRaised => "something it tracks failed".to_owned(),
         Cause::FaultCleared => "nothing it tracks fails any longer".to_owned(),
+        Cause::Arbiter => "its arbiter does not let it be MASTER any longer".to_owned(),
         Cause::Group => "another member of its sync group is not MASTER".to_owned(),
     }
 }

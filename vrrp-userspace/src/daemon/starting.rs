@@ -12,6 +12,7 @@ use vrrp_common::validate::Reject;
 
 use super::{
     Daemon, Options,
+    arbiters::Arbiters,
     checks::Checks,
     groups::Groups,
     ports::Ports,
@@ -82,7 +83,13 @@ impl Daemon {
         control::serve(&claim.socket(), control_group.as_deref(), question)?;
         let (changed, turned) = mpsc::unbounded_channel();
         let known = left.as_ref().map(|left| &left.checks);
-        let checks = Checks::start(&config, changed, known);
+        let leases = left.as_ref().map(|left| left.leases.clone());
+        let arbiters = Arbiters::new(
+            election.clone(),
+            changed.clone(),
+            leases.unwrap_or_default(),
+        );
+        let checks = Checks::start(&config, changed, known, arbiters);
         let statics = Statics::new(config.statics.clone(), worker);
         let desk = Desk::start(desk::Settings::of(&config.global, router_id(&config)));
         let mut daemon = Self {
@@ -126,6 +133,7 @@ impl Daemon {
 
     async fn start_instances(&mut self, left: Option<&Handover>) -> Result<()> {
         let table = self.interfaces.borrow_and_update().clone();
+        let groups = self.config.acting_groups();
         for instance in self.config.instances.clone() {
             if table.by_name(&instance.interface).is_none()
                 && !self.config.global.dynamic_interfaces
@@ -140,7 +148,7 @@ impl Daemon {
                 continue;
             }
             let member = |group: &SyncGroup| group.members.contains(&instance.name);
-            let grouped = self.config.groups.iter().any(member);
+            let grouped = groups.iter().any(member);
             let supervised = self.prepare(instance, grouped)?;
             let supervised = match left {
                 Some(left) => taken_up(supervised, left, &table),
@@ -157,6 +165,7 @@ impl Daemon {
             &mut self.dataplane,
             &self.election,
             &self.desk,
+            &mut self.checks.arbiters,
         )?;
         if let Some(left) = left {
             self.groups.take_up(&self.supervised);

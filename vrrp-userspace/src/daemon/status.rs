@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fs};
 
 use vrrp_common::{
+    arbiter,
     contract::{Counter, Family},
     election::State,
     timers,
@@ -11,6 +12,7 @@ use vrrp_common::{
 
 use super::{Daemon, Origin, report, router_id, supervisor::Supervised};
 use crate::{
+    clock,
     config::model::{Instance, TrackKind},
     control::model::{
         CheckShare, InstanceStatus, InterfaceStatus, MasterStatus, NeighbourMistake, ScriptStatus,
@@ -251,6 +253,17 @@ fn scripts(daemon: &Daemon) -> Vec<ScriptStatus> {
         output: String::new(),
         took_ms: None,
     };
+    for (name, subject, lease) in daemon.checks.arbiters.states() {
+        let left = lease.permit_until_ns.saturating_sub(clock::now_ns()) / 1_000_000;
+        let permit = match lease.permit_until_ns {
+            0 => "may not be MASTER".to_owned(),
+            arbiter::FOREVER => "may be MASTER, whatever the arbiter says".to_owned(),
+            _ => format!("may be MASTER for {left} ms"),
+        };
+        let says = format!("{subject} {permit}; {}", lease.said);
+        let up = lease.reachable.unwrap_or(false);
+        list.push(without_runs(TrackKind::Arbiter, name, up, says));
+    }
     if let Some(processes) = daemon.checks.processes() {
         list.extend(processes.rules.iter().map(|(name, standing)| {
             let says = format!("{} running ({})", standing.count, processes.source);

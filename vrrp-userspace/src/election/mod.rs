@@ -139,6 +139,9 @@ pub struct GroupSpec {
     pub slot: u32,
     /// Its members.
     pub members: Vec<RouterId>,
+    /// Until when an arbiter lets it be MASTER, in nanoseconds of `CLOCK_BOOTTIME`; `None` where it needs
+    /// nobody's permit. One that has one already keeps it.
+    pub permit_until_ns: Option<u64>,
 }
 
 /// What the rest of the daemon asks of the election thread.
@@ -168,6 +171,8 @@ pub enum Command {
     Change(Box<RouterSpec>),
     /// From now on these are the sync groups.
     Regroup(Vec<GroupSpec>),
+    /// An arbiter lets the group with this slot be MASTER until then; 0 = not.
+    Permit(u32, u64),
     /// Resigns one virtual router for good.
     Retire(RouterId),
     /// Vouches once more for every MASTER, then does nothing until [`Command::GoOn`], and says how
@@ -186,6 +191,13 @@ pub enum Command {
 pub enum Notice {
     /// A virtual router entered a state.
     Entered(Transition),
+    /// A group wants an arbiter's permit to be MASTER, or does not any longer.
+    Wants {
+        /// The group's slot.
+        slot: u32,
+        /// As a candidate of this priority; 0 = nobody needs to give way to it.
+        priority: Option<u8>,
+    },
     /// An advert that loses was heard as MASTER.
     HeardLesser {
         /// The virtual router.

@@ -9,6 +9,7 @@ use std::{
 
 use tokio::sync::mpsc::UnboundedSender;
 use vrrp_common::{
+    arbiter,
     election::{Action, Actions, Cause, Election, Event, State, group::Stance},
     slot::{Facts, Heard, Slot},
     validate,
@@ -40,7 +41,7 @@ pub(super) struct Tools {
 }
 
 impl Tools {
-    fn notify(&self, notice: Notice) {
+    pub(super) fn notify(&self, notice: Notice) {
         // An error means that the process is ending.
         let _ = self.notices.send(notice);
     }
@@ -67,6 +68,10 @@ pub(super) struct Router {
     /// The slot of the daemon before, until its programs are replaced.
     slot_before: Option<u32>,
     removed_from: BTreeSet<u32>,
+    /// The lease that the election has asked for.
+    lease_ns: u64,
+    /// No lease lasts longer: until then an arbiter lets us be MASTER.
+    permit_until_ns: u64,
 }
 
 /// Looks at the slot again at most this often in a row; the next deadline looks anyway.
@@ -99,6 +104,8 @@ impl Router {
             was_fenced: false,
             slot_before: None,
             removed_from: BTreeSet::new(),
+            lease_ns: 0,
+            permit_until_ns: arbiter::FOREVER,
             election,
             spec,
         };
@@ -291,11 +298,8 @@ impl Router {
                     }
                 }
                 Action::Lease(lease_ns) => {
-                    slot.store_lease(lease_ns);
-                    // Until the programs of the daemon before are replaced it is they who answer.
-                    if let Some(before) = self.slot_of_before(tools) {
-                        before.store_lease(lease_ns);
-                    }
+                    self.lease_ns = lease_ns;
+                    self.store_lease(slot, tools);
                     if lease_ns == 0 {
                         tools.pacer.forget(self.spec.id);
                     }
@@ -319,6 +323,34 @@ impl Router {
                 }
                 Action::Entered(state, cause) => self.enter(state, cause, slot, tools),
             }
+        }
+    }
+
+    fn store_lease(&self, slot: &Slot, tools: &Tools) {
+        let lease_ns = self.lease_ns.min(self.permit_until_ns);
+        slot.store_lease(lease_ns);
+        // Until the programs of the daemon before are replaced it is they who answer.
+        if let Some(before) = self.slot_of_before(tools) {
+            before.store_lease(lease_ns);
+        }
+    }
+
+    /// From now on an arbiter lets us be MASTER until then.
+    pub(super) fn bound_by(&mut self, until_ns: u64, tools: &Tools) {
+        self.permit_until_ns = until_ns;
+        if self.lease_ns > 0
+            && let Some(slot) = tools.slots.get(self.spec.slot)
+        {
+            self.store_lease(slot, tools);
+        }
+    }
+
+    /// The priority that we are a candidate with; 0 where nobody is to give way to us.
+    pub(super) const fn candidacy(&self) -> u8 {
+        if self.election.settings().preempt {
+            self.election.standing().priority
+        } else {
+            0
         }
     }
 

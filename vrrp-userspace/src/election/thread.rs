@@ -209,6 +209,22 @@ struct Group {
     spec: GroupSpec,
     /// Counts promotions.
     epoch: u64,
+    /// What the arbiter was told last.
+    told: Told,
+    /// The end of its permit has been dealt with.
+    is_over: bool,
+}
+
+/// What an arbiter was told that a group wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Told {
+    /// Nothing yet.
+    #[default]
+    Nothing,
+    /// To be MASTER, as a candidate of this priority.
+    Wants(u8),
+    /// Nothing of it.
+    Declines,
 }
 
 struct Entry {
@@ -219,7 +235,8 @@ struct Entry {
 impl Routers {
     fn next_deadline(&self) -> Option<u64> {
         let routers = self.due.first().map(|(deadline, _)| *deadline);
-        routers.into_iter().chain(self.tools.pacer.due()).min()
+        let all = routers.into_iter().chain(self.tools.pacer.due());
+        all.chain(self.permit_deadline()).min()
     }
 
     fn send_paced(&mut self) {
@@ -238,6 +255,7 @@ impl Routers {
 
     fn run_due(&mut self) {
         let now = clock::now_ns();
+        self.end_permits(now);
         while let Some(&(deadline, id)) = self.due.first() {
             if deadline > now {
                 return;
@@ -343,6 +361,7 @@ impl Routers {
                 self.with(id, |router, tools| router.reconfigure(*spec, tools));
             }
             Command::Regroup(specs) => self.regroup(specs),
+            Command::Permit(slot, until_ns) => self.permit(slot, until_ns),
             Command::Retire(id) => self.retire(id),
             Command::Stop(reply) => {
                 for id in self.by_id.keys().copied().collect::<Vec<_>>() {

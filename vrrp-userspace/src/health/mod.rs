@@ -15,7 +15,8 @@ pub use outcome::{LastRun, Outcome};
 pub use probe::{Expect, Haproxy, Http, Probe, Quorum, Socket};
 pub use processes::{ParamMatch, ProcessRule};
 pub use verdict::Verdict;
-pub use watch::{Check, OnUnreachable, ScriptState, watch};
+pub use vrrp_common::arbiter::OnUnreachable;
+pub use watch::{Check, ScriptState, watch};
 
 /// A check whose standing has changed, or a file with another number.
 pub type Turned = (TrackKind, String);

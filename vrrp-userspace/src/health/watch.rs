@@ -8,6 +8,8 @@ use tokio::{
     time::{self, MissedTickBehavior},
 };
 
+use vrrp_common::arbiter::OnUnreachable;
+
 use super::{
     Identity, LastRun, Outcome, Probe, Turned, Verdict, command::CommandError, probe::Ready,
     run::Run,
@@ -46,18 +48,6 @@ pub struct Check {
     interval: Duration,
     timeout: Duration,
     on_unreachable: OnUnreachable,
-}
-
-/// What a check says while nobody can be asked (`on_unreachable` of an arbiter).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnUnreachable {
-    /// It fails.
-    #[default]
-    Fault,
-    /// It says what it said before.
-    Keep,
-    /// It passes.
-    Ignore,
 }
 
 impl Check {

@@ -1,6 +1,8 @@
 //! `vrrp_arbiter`, which keepalived does not have.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+
+use vrrp_common::slot::LeaseMode;
 
 use super::{look_at_form, named_block, probe, unsupported, value};
 use crate::{
@@ -8,7 +10,7 @@ use crate::{
         diagnostics::{Diagnostic, Diagnostics},
         keywords,
         lexer::Word,
-        model::{Arbiter, Etcd, Judge},
+        model::{Arbiter, Config, Etcd, Instance, Judge, TrackKind},
         tree::Node,
     },
     health::{OnUnreachable, Quorum},
@@ -230,4 +232,56 @@ fn on_unreachable(node: &Node, diagnostics: &mut Diagnostics) -> OnUnreachable {
             OnUnreachable::Fault
         }
     }
+}
+
+/// One lease for each group or instance, and a fence that goes by it.
+pub(super) fn settle(config: &mut Config, diagnostics: &mut Diagnostics) {
+    let leases: BTreeSet<String> = config
+        .arbiters
+        .values()
+        .filter(|arbiter| matches!(arbiter.judge, Judge::Etcd(_)))
+        .map(|arbiter| arbiter.name.clone())
+        .collect();
+    if leases.is_empty() {
+        return;
+    }
+    for group in config.acting_groups() {
+        let mut first: Option<String> = None;
+        let members = config.instances.iter_mut();
+        for member in members.filter(|it| group.members.contains(&it.name)) {
+            let span = member.span.clone();
+            member.tracks.retain(|track| {
+                if track.kind != TrackKind::Arbiter || !leases.contains(&track.name) {
+                    return true;
+                }
+                let first = first.get_or_insert_with(|| track.name.clone());
+                if *first != track.name {
+                    let what = format!("{} needs the lease of {first} already", group.name);
+                    let help = format!("one lease for all of it; {} is not tracked", track.name);
+                    diagnostics.push(Diagnostic::error(span.clone(), what).help(help));
+                }
+                *first == track.name
+            });
+        }
+        // One that a member needs, all need.
+        for member in &mut config.instances {
+            if first.is_some() && group.members.contains(&member.name) {
+                be_fenced(member, diagnostics);
+            }
+        }
+    }
+}
+
+/// Without the fence nothing would end with the lease but this process, if it runs.
+fn be_fenced(instance: &mut Instance, diagnostics: &mut Diagnostics) {
+    if instance.lease == LeaseMode::Strict {
+        return;
+    }
+    instance.lease = LeaseMode::Strict;
+    let what = format!(
+        "{} needs a lease of an arbiter: `lease` is strict",
+        instance.name
+    );
+    let help = "remove the line, or track_arbiter";
+    diagnostics.push(Diagnostic::warning(instance.span.clone(), what).help(help));
 }

@@ -21,6 +21,7 @@ pub(super) fn read(
     let mut group = SyncGroup {
         name: name.text.clone(),
         members: Vec::new(),
+        is_alone: false,
         notify: Notify {
             tells_priority: config.global.tells_priority,
             ..Notify::default()

@@ -64,6 +64,7 @@ pub(super) fn config(nodes: &[Node], diagnostics: &mut Diagnostics) -> Config {
             config.groups.push(group);
         }
     }
+    arbiter::settle(&mut config, diagnostics);
     security::judge_notifications(&mut config, diagnostics);
     config.statics = statics::read(nodes, &config.global.default_interface, diagnostics);
     let instances = config.instances.iter_mut();

@@ -69,6 +69,7 @@ impl Daemon {
             &mut self.dataplane,
             &self.election,
             &self.desk,
+            &mut self.checks.arbiters,
         )?;
         // Who has left its group must not be told by it any more.
         for change in changes {
@@ -204,7 +205,8 @@ impl Daemon {
         outcome: &mut Outcome,
     ) -> (Vec<Instance>, Vec<RouterSpec>) {
         let (mut new, mut changes) = (Vec::new(), Vec::new());
-        let grouped: BTreeSet<&str> = members(&self.config.groups).collect();
+        let groups = self.config.acting_groups();
+        let grouped: BTreeSet<&str> = members(&groups).collect();
         let ids = self.supervised.values();
         let ids: HashMap<String, RouterId> =
             ids.map(|it| (it.instance.name.clone(), it.id)).collect();
@@ -236,7 +238,8 @@ impl Daemon {
         outcome: &mut Outcome,
     ) -> Result<()> {
         let is_held_back = self.starts_at.is_some();
-        let grouped: BTreeSet<String> = members(&self.config.groups).map(str::to_owned).collect();
+        let groups = self.config.acting_groups();
+        let grouped: BTreeSet<&str> = members(&groups).collect();
         for instance in new {
             let name = instance.name.clone();
             if !self.config.global.dynamic_interfaces
@@ -246,7 +249,7 @@ impl Daemon {
                 tracing::error!("({name}) there is still no interface {interface}; it is left out");
                 continue;
             }
-            let is_member = grouped.contains(&name);
+            let is_member = grouped.contains(&*name);
             let supervised = self.take_in(instance, is_member)?;
             supervised.held_back = is_held_back;
             supervised.notice_own_anew(table, known, &BTreeSet::new());

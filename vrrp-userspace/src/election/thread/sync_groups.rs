@@ -1,9 +1,15 @@
 //! Sync groups on the election thread: their members looked at together, and given the same order.
 
-use vrrp_common::election::{Event, group};
+use vrrp_common::{
+    arbiter,
+    election::{Event, group},
+};
 
-use super::{Entry, Group, Router, Routers};
-use crate::election::{GroupSpec, RouterId};
+use super::{Entry, Group, Router, Routers, Told};
+use crate::{
+    clock,
+    election::{GroupSpec, Notice, RouterId},
+};
 
 impl Routers {
     /// Lets the members of sync groups act together. Each order can call for another.
@@ -12,6 +18,7 @@ impl Routers {
             if let Some(order) = self.order_for(index) {
                 self.give(index, order);
             }
+            self.ask_for_permit(index);
         }
     }
 
@@ -32,8 +39,75 @@ impl Routers {
         }
     }
 
+    /// When the next permit of an arbiter ends.
+    pub(super) fn permit_deadline(&self) -> Option<u64> {
+        let running = self.groups.iter().filter(|group| !group.is_over);
+        let ends = running.filter_map(|group| group.spec.permit_until_ns);
+        ends.filter(|until| *until != arbiter::FOREVER).min()
+    }
+
+    /// Whose permit is over must look at itself.
+    pub(super) fn end_permits(&mut self, now_ns: u64) {
+        for (index, group) in self.groups.iter_mut().enumerate() {
+            let until = group.spec.permit_until_ns;
+            if !group.is_over && until.is_some_and(|until| until <= now_ns) {
+                group.is_over = true;
+                self.stirred.insert(index);
+            }
+        }
+    }
+
+    /// An arbiter has answered. The kernel knows before anybody is promoted.
+    pub(super) fn permit(&mut self, slot: u32, until_ns: u64) {
+        let found = self.groups.iter_mut().enumerate();
+        let Some((index, group)) = found
+            .filter(|(_, group)| group.spec.permit_until_ns.is_some())
+            .find(|(_, group)| group.spec.slot == slot)
+        else {
+            return;
+        };
+        group.spec.permit_until_ns = Some(until_ns);
+        group.is_over = until_ns <= clock::now_ns();
+        for id in group.spec.members.clone() {
+            self.with(id, |router, tools| router.bound_by(until_ns, tools));
+        }
+        self.stirred.insert(index);
+    }
+
+    /// Tells the arbiter what the group wants, where that is new.
+    fn ask_for_permit(&mut self, index: usize) {
+        let Some(group) = self.groups.get_mut(index) else {
+            return;
+        };
+        if group.spec.permit_until_ns.is_none() {
+            return;
+        }
+        let members = group.spec.members.iter();
+        let members = members.filter_map(|id| self.by_id.get(id));
+        // Who has not taken up yet where the daemon before left off wants what that one wanted.
+        if members
+            .clone()
+            .any(|entry| entry.router.awaits_inheritance())
+        {
+            return;
+        }
+        let stances = members.clone().map(|entry| entry.router.stance());
+        let priorities = members.map(|entry| entry.router.candidacy());
+        let wanted = group::wants_permit(&stances).then(|| priorities.min().unwrap_or(0));
+        let told = wanted.map_or(Told::Declines, Told::Wants);
+        if std::mem::replace(&mut group.told, told) != told {
+            let slot = group.spec.slot;
+            self.tools.notify(Notice::Wants {
+                slot,
+                priority: wanted,
+            });
+        }
+    }
+
     fn order_for(&mut self, index: usize) -> Option<group::Order> {
-        let members = self.groups.get(index)?.spec.members.clone();
+        let Group { spec, .. } = self.groups.get(index)?;
+        let members = spec.members.clone();
+        let permit = spec.permit_until_ns;
         let mut routers = members.iter().filter_map(|id| self.by_id.get(id));
         if routers.any(|entry| entry.router.awaits_inheritance()) {
             return None;
@@ -42,7 +116,10 @@ impl Routers {
             let stances = members
                 .iter()
                 .filter_map(|id| Some(routers.by_id.get(id)?.router.stance()));
-            group::decide(&stances)
+            match permit {
+                Some(until) => group::decide_with_permit(&stances, clock::now_ns() < until),
+                None => group::decide(&stances),
+            }
         };
         let order = decide(self)?;
         if order != group::Order::Promote {
@@ -85,17 +162,28 @@ impl Routers {
             {
                 slot.join_group(None);
             }
+            if !stays {
+                self.with(id, |router, tools| router.bound_by(arbiter::FOREVER, tools));
+            }
         }
         self.stirred.clear();
         for spec in specs {
             let known = before.iter().find(|group| group.spec.slot == spec.slot);
-            self.add_group(spec, known.map_or(0, |group| group.epoch));
+            let mut spec = spec;
+            if let Some(until) = known.and_then(|group| group.spec.permit_until_ns)
+                && spec.permit_until_ns.is_some()
+            {
+                spec.permit_until_ns = Some(until);
+            }
+            let epoch = known.map_or(0, |group| group.epoch);
+            let told = known.map_or(Told::Nothing, |group| group.told);
+            self.add_group(spec, epoch, told);
             self.stirred.insert(self.groups.len() - 1);
         }
     }
 
     /// The members go on as they stand: a group whose members are MASTER has been promoted before.
-    fn add_group(&mut self, spec: GroupSpec, epoch: u64) {
+    fn add_group(&mut self, spec: GroupSpec, epoch: u64, told: Told) {
         let index = self.groups.len();
         let is_master = |id: &RouterId| {
             let entry = self.by_id.get(id);
@@ -113,6 +201,15 @@ impl Routers {
                 slot.join_group(Some(spec.slot));
             }
         }
-        self.groups.push(Group { spec, epoch });
+        let until_ns = spec.permit_until_ns.unwrap_or(arbiter::FOREVER);
+        for id in spec.members.clone() {
+            self.with(id, |router, tools| router.bound_by(until_ns, tools));
+        }
+        self.groups.push(Group {
+            spec,
+            epoch,
+            told,
+            is_over: false,
+        });
     }
 }

@@ -1,0 +1,158 @@
+//! The leases that sync groups and instances need to be MASTER (`vrrp_arbiter` with etcd): started,
+//! followed by a reload, given back at the end.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use futures::future;
+use tokio::{sync::mpsc, time};
+
+use crate::{
+    arbiter::{Contract, Lease, LeaseLeft, LeaseState},
+    config::model::{Arbiter, Config, Judge, TrackKind},
+    election::ElectionHandle,
+    health::{OnUnreachable, Turned},
+};
+
+/// Which lease: the arbiter, and what it is for.
+type Key = (String, String);
+
+/// Every lease.
+pub(super) struct Arbiters {
+    running: BTreeMap<Key, Running>,
+    /// What the daemon before has left, until it is asked for.
+    left: BTreeMap<String, LeaseLeft>,
+    election: ElectionHandle,
+    changed: mpsc::UnboundedSender<Turned>,
+}
+
+struct Running {
+    arbiter: Arbiter,
+    lease: Lease,
+}
+
+/// How long the end may wait for answers.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The lease that a group, or an instance that is in none, needs.
+pub(super) fn needed<'a>(config: &'a Config, members: &[String]) -> Option<&'a Arbiter> {
+    let instances = config.instances.iter();
+    let members = instances.filter(|instance| members.contains(&instance.name));
+    let tracks = members.flat_map(|instance| &instance.tracks);
+    let arbiters = tracks.filter(|track| track.kind == TrackKind::Arbiter);
+    let mut arbiters = arbiters.filter_map(|track| config.arbiters.get(&track.name));
+    arbiters.find(|arbiter| matches!(arbiter.judge, Judge::Etcd(_)))
+}
+
+impl Arbiters {
+    pub(super) fn new(
+        election: ElectionHandle,
+        changed: mpsc::UnboundedSender<Turned>,
+        left: BTreeMap<String, LeaseLeft>,
+    ) -> Self {
+        Self {
+            running: BTreeMap::new(),
+            left,
+            election,
+            changed,
+        }
+    }
+
+    /// The lease for a group with this slot, and until when it may be MASTER by it. One that runs already
+    /// goes on.
+    pub(super) fn take(&mut self, arbiter: &Arbiter, subject: &str, slot: u32) -> u64 {
+        let key = (arbiter.name.clone(), subject.to_owned());
+        if let Some(running) = self.running.get(&key)
+            && running.arbiter == *arbiter
+        {
+            running.lease.move_to(slot);
+            return running.lease.state().permit_until_ns;
+        }
+        let Judge::Etcd(etcd) = &arbiter.judge else {
+            return 0;
+        };
+        let contract = Contract {
+            name: arbiter.name.clone(),
+            etcd: etcd.clone(),
+            subject: subject.to_owned(),
+            timeout: arbiter.timeout,
+            terms: Contract::terms(etcd.ttl, arbiter.interval, arbiter.on_unreachable),
+        };
+        let left = self.left.remove(&label(&key));
+        let (election, changed) = (self.election.clone(), self.changed.clone());
+        let lease = Lease::start(contract, slot, left, election, changed);
+        let permit_until_ns = lease.state().permit_until_ns;
+        let arbiter = arbiter.clone();
+        self.running.insert(key, Running { arbiter, lease });
+        permit_until_ns
+    }
+
+    /// Lets all go that are for none of these slots.
+    pub(super) fn keep(&mut self, slots: &BTreeSet<u32>) {
+        let is_kept = |running: &Running| slots.iter().any(|slot| running.lease.is_for(*slot));
+        let gone: Vec<Key> = self
+            .running
+            .iter()
+            .filter(|(_, running)| !is_kept(running))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in gone {
+            if let Some(running) = self.running.remove(&key) {
+                tokio::spawn(async move { running.lease.release().await });
+            }
+        }
+    }
+
+    /// A group wants to be MASTER, or does not any longer.
+    pub(super) fn want(&self, slot: u32, priority: Option<u8>) {
+        let mut all = self.running.values();
+        if let Some(running) = all.find(|running| running.lease.is_for(slot)) {
+            running.lease.want(priority);
+        }
+    }
+
+    /// Whether an arbiter can be asked, as far as that counts; `None` before the first answer, or where it
+    /// is none with a lease.
+    pub(super) fn is_up(&self, name: &str) -> Option<bool> {
+        let mut found = None;
+        for running in self.running.values() {
+            if running.arbiter.name == name {
+                let counts = running.arbiter.on_unreachable == OnUnreachable::Fault;
+                let is_up = running.lease.state().reachable? || !counts;
+                found = Some(found.unwrap_or(true) && is_up);
+            }
+        }
+        found
+    }
+
+    /// Every lease: its arbiter, what it is for, how it stands.
+    pub(super) fn states(&self) -> impl Iterator<Item = (&str, &str, LeaseState)> {
+        let all = self.running.iter();
+        all.map(|((name, subject), running)| (&**name, &**subject, running.lease.state()))
+    }
+
+    /// What the next process may go on with.
+    pub(super) fn left(&self) -> BTreeMap<String, LeaseLeft> {
+        let all = self.running.iter();
+        all.filter_map(|(key, running)| Some((label(key), running.lease.state().left?)))
+            .collect()
+    }
+
+    /// Gives everything back: whoever waits need not wait for it to run out.
+    pub(super) async fn release(&mut self) {
+        let running = std::mem::take(&mut self.running);
+        let released = running.values().map(|running| running.lease.release());
+        if time::timeout(PATIENCE, future::join_all(released))
+            .await
+            .is_err()
+        {
+            tracing::warn!("an arbiter does not answer: its lease runs out by itself");
+        }
+    }
+}
+
+fn label((name, subject): &Key) -> String {
+    format!("{name}/{subject}")
+}
