@@ -430,3 +430,42 @@ fn a_quorum_of_targets() {
     router.lan.cable(1, true);
     router.wait_state("MASTER");
 }
+
+/// A thousand checks a second on two cores, beside a master and a backup with adverts each 10 ms.
+#[test]
+fn a_thousand_scripts_do_not_disturb_the_election() {
+    const CHECKS: usize = 1000;
+    let lan = Lan::new(2);
+    let (scratch, peer) = (Scratch::new("thousand"), Scratch::new("thousand-peer"));
+    let names: Vec<String> = (0..CHECKS).map(|number| format!("c{number}")).collect();
+    let block = |name: &String| {
+        format!(
+            "vrrp_script {name} {{\n script /bin/true\n interval 1\n timeout 10\n weight 0\n}}\n"
+        )
+    };
+    let blocks: String = names.iter().map(block).collect();
+    let tracks = format!(" track_script {{\n  {}\n }}\n", names.join("\n  "));
+    let config = blocks + &instance(100, 0.01, &tracks);
+    let router = Xvrrp::with_config(&lan.hosts[0], &scratch, &config);
+    router.wait_state(&lan.hosts[0], "MASTER", LONG);
+    let backup = Xvrrp::with_config(&lan.hosts[1], &peer, &instance(50, 0.01, ""));
+    backup.wait_state(&lan.hosts[1], "BACKUP", LONG);
+    let capture = Capture::start(&lan.bridge, "br0", None);
+    wait_for("ten seconds of adverts", LONG * 2, || {
+        (capture.adverts(51).len() >= 1000).then_some(())
+    });
+    let adverts = capture.adverts(51);
+    let gaps = adverts.windows(2).map(|pair| pair[1].at_ns - pair[0].at_ns);
+    let longest = gaps.max().expect("adverts");
+    println!("longest gap between adverts: {} us", longest / 1000);
+    // A backup waits three intervals and Skew_Time.
+    assert!(longest < 30_000_000, "{longest}");
+    let entered = |router: &Xvrrp, host: usize| {
+        let entry = router.instance(&lan.hosts[host], "VI").expect("a status");
+        entry["counters"]["became_master"].as_u64()
+    };
+    assert_eq!(
+        (entered(&router, 0), entered(&backup, 1)),
+        (Some(1), Some(0))
+    );
+}

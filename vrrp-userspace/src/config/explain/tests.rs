@@ -110,3 +110,62 @@ fn machines_are_compared() {
         ]
     );
 }
+
+#[test]
+fn arbiters_say_how_long_a_failover_takes() {
+    let quorum = "vrrp_arbiter w {\n target icmp 10.0.0.9\n target tcp 10.0.0.8:80\n interval 0.5\n fall 2\n}\n";
+    let etcd = |more: &str| {
+        format!("vrrp_arbiter w {{\n etcd http://10.0.0.9:2379\n ttl 6\n {more}\n}}\n")
+    };
+    let told = |arbiter: &str| {
+        let text = pair(100, "track_arbiter { w }");
+        explain(&read(&format!("{arbiter}{text}")))
+    };
+    let rows = [
+        (
+            quorum.to_owned(),
+            "2 of icmp 10.0.0.9, tcp 10.0.0.8:80 must pass, asked every 0.5 s",
+        ),
+        (
+            quorum.to_owned(),
+            "a router that is cut off has given up after 1.5 s at most",
+        ),
+        (quorum.to_owned(), "when it fails, FAULT"),
+        (
+            etcd(""),
+            "a lease of 6 s in etcd (http://10.0.0.9:2379), below the key xvrrp/w",
+        ),
+        (etcd(""), "within 9.609 s"),
+        (
+            etcd(""),
+            "a MASTER that is cut off has given up after 6 s at most",
+        ),
+        (
+            etcd("on_unreachable keep"),
+            "two routers may be MASTER then",
+        ),
+    ];
+    for (arbiter, line) in rows {
+        let told = told(&arbiter);
+        assert!(told.contains(line), "{line} in:\n{told}");
+    }
+}
+
+#[test]
+fn files_and_processes_are_told() {
+    let text = pair(
+        100,
+        "track_file { points weight 2 }\n track_process { ssh }",
+    );
+    let definitions = "track_file points {\n file /run/points\n}\n\
+                       vrrp_track_process ssh {\n process sshd\n quorum 2\n weight 5\n}\n";
+    let told = explain(&read(&format!("{definitions}{text}")));
+    for line in [
+        "points: the number in /run/points",
+        "times 2 is added to the priority; -254 and less mean FAULT",
+        "ssh: at least 2 of `sshd`",
+        "priority 105 while it passes, 100 while it fails",
+    ] {
+        assert!(told.contains(line), "{line} in:\n{told}");
+    }
+}

@@ -119,6 +119,12 @@ fn add_trackers(
     let mut members = config.instances.iter().filter(is_member);
     let nopreempt = members.all(|member| member.nopreempt);
     let tracks = track::read(node, nopreempt, config, diagnostics);
+    if node.keyword() == "track_arbiter" && tracks.len() < node.children().len() {
+        // Whoever wants an arbiter is not to go without.
+        config
+            .instances
+            .retain(|it| !group.members.contains(&it.name));
+    }
     let members = config.instances.iter_mut();
     for member in members.filter(|it| group.members.contains(&it.name)) {
         let is_new = |it: &&Track| {

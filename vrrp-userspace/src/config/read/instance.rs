@@ -184,7 +184,10 @@ impl<'a> Draft<'a> {
             | "track_arbiter" => {
                 let nopreempt = self.nopreempt.is_some();
                 let tracks = track::read(node, nopreempt, config, diagnostics);
-                instance.tracks.extend(tracks);
+                // Whoever wants an arbiter is not to go without.
+                self.broken |=
+                    node.keyword() == "track_arbiter" && tracks.len() < node.children().len();
+                self.instance.tracks.extend(tracks);
             }
             "dont_track_primary" => instance.dont_track_primary = true,
             "v3_checksum_as_v2" => {

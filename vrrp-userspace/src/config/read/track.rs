@@ -79,9 +79,13 @@ fn defined(
             TrackKind::Arbiter => "vrrp_arbiter",
             TrackKind::Script | TrackKind::Interface => "vrrp_script",
         };
+        let follows = match kind {
+            TrackKind::Arbiter => "who needs it is left out",
+            _ => "it is not tracked",
+        };
         let help = keywords::nearest(name, known.into_iter()).map_or_else(
-            || "define it, or correct the name; it is not tracked".to_owned(),
-            |nearest| format!("did you mean {nearest}? It is not tracked"),
+            || format!("define it, or correct the name; {follows}"),
+            |nearest| format!("did you mean {nearest}? If not, define it; {follows}"),
         );
         diagnostics
             .push(Diagnostic::error(line.span(), format!("there is no {block} {name}")).help(help));
