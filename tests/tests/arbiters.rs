@@ -12,7 +12,7 @@ use xvrrp_tests::{
     netns::Lan,
     process::Scratch,
     wait_for, wall_ns,
-    xvrrp::{Xvrrp, instance},
+    xvrrp::{Xvrrp, instance, instances},
 };
 
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 100);
@@ -300,5 +300,52 @@ fn a_lease_is_given_back_and_handed_over() {
     println!("the other answers {} ms later", took / 1_000_000);
     // A second at most: Skew_Time, and a few attempts.
     assert!(took < 1_500_000_000, "{took}");
+    field.excuse();
+}
+
+/// A sync group has one lease, by its name: its members are MASTER together, and never in two places.
+#[test]
+fn a_group_has_one_lease() {
+    let mut field = Field::new("grouped");
+    let scratch = Scratch::new("grouped-data");
+    let cluster = Cluster::start(&field.lan, &scratch, &WITNESSES[..1]);
+    for (at, priority) in ROUTERS.into_iter().zip([100, 90]) {
+        let config = lease(&cluster)
+            + &instances(2, priority, 0.1, "")
+            + "vrrp_sync_group BOTH {\n group {\n  V1\n  V2\n }\n track_arbiter {\n  judge\n }\n}\n";
+        let router = Xvrrp::with_config(&field.lan.hosts[at], &field.scratches[at], &config);
+        field.routers.push(router);
+    }
+    let states = |field: &Field, at: usize| {
+        let status = field.routers[at].status(&field.lan.hosts[at])?;
+        let all = status["instances"].as_array()?.iter();
+        let all: Option<Vec<String>> = all
+            .map(|entry| entry["state"].as_str().map(str::to_owned))
+            .collect();
+        all
+    };
+    let wait_both = |field: &Field, at: usize, state: &str| {
+        wait_for(format!("router {at}: both {state}"), LONG, || {
+            (states(field, at)? == [state, state]).then_some(())
+        });
+    };
+    wait_both(&field, 0, "MASTER");
+    wait_both(&field, 1, "BACKUP");
+    // A reload with other terms of the lease moves nothing.
+    let other = lease(&cluster).replace("ttl 2", "ttl 2\n interval 0.3")
+        + &instances(2, 100, 0.1, "")
+        + "vrrp_sync_group BOTH {\n group {\n  V1\n  V2\n }\n track_arbiter {\n  judge\n }\n}\n";
+    field.routers[0].reloads(&field.lan.hosts[0], &field.scratches[0], &other);
+    wait_for("the lease to be renewed on the new terms", LONG, || {
+        let told = field.routers[0].status(&field.lan.hosts[0])?;
+        let said = told["scripts"][0]["last"].as_str()?.to_owned();
+        said.contains("renewed").then_some(())
+    });
+    wait_both(&field, 0, "MASTER");
+    let entry = field.routers[0].instance(&field.lan.hosts[0], "V1");
+    let entry = entry.expect("a status");
+    assert_eq!(entry["counters"]["became_master"], 1, "{entry}");
+    field.routers[0].kill();
+    wait_both(&field, 1, "MASTER");
     field.excuse();
 }

@@ -133,6 +133,7 @@ fn fast_flaps_are_told_in_order_and_the_last_is_true() {
     let mut rest = String::new();
     let _ = pipe.read_to_string(&mut rest);
     assert_eq!(rest, "INSTANCE \"VI\" STOP 100\n");
+    assert!(!fifo.exists(), "what the daemon has made goes with it");
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub(super) struct Arbiters {
     running: BTreeMap<Key, Running>,
     /// What the daemon before has left, until it is asked for.
     left: BTreeMap<String, LeaseLeft>,
+    /// What each group wants, by its slot.
+    wanted: BTreeMap<u32, Option<u8>>,
     election: ElectionHandle,
     changed: mpsc::UnboundedSender<Turned>,
 }
@@ -54,6 +56,7 @@ impl Arbiters {
     ) -> Self {
         Self {
             running: BTreeMap::new(),
+            wanted: BTreeMap::new(),
             left,
             election,
             changed,
@@ -80,10 +83,17 @@ impl Arbiters {
             timeout: arbiter.timeout,
             terms: Contract::terms(etcd.ttl, arbiter.interval, arbiter.on_unreachable),
         };
-        let left = self.left.remove(&label(&key));
+        // Other terms of the same cluster: what is held there goes on being held.
+        let before = self.running.remove(&key);
+        let before = before.filter(|it| is_same_cluster(&it.arbiter, arbiter));
+        let before = before.and_then(|it| it.lease.state().left);
+        let left = self.left.remove(&label(&key)).or(before);
         let (election, changed) = (self.election.clone(), self.changed.clone());
         let lease = Lease::start(contract, slot, left, election, changed);
         let permit_until_ns = lease.state().permit_until_ns;
+        if let Some(wanted) = self.wanted.get(&slot) {
+            lease.want(*wanted);
+        }
         let arbiter = arbiter.clone();
         self.running.insert(key, Running { arbiter, lease });
         permit_until_ns
@@ -91,6 +101,7 @@ impl Arbiters {
 
     /// Lets all go that are for none of these slots.
     pub(super) fn keep(&mut self, slots: &BTreeSet<u32>) {
+        self.wanted.retain(|slot, _| slots.contains(slot));
         let is_kept = |running: &Running| slots.iter().any(|slot| running.lease.is_for(*slot));
         let gone: Vec<Key> = self
             .running
@@ -106,7 +117,8 @@ impl Arbiters {
     }
 
     /// A group wants to be MASTER, or does not any longer.
-    pub(super) fn want(&self, slot: u32, priority: Option<u8>) {
+    pub(super) fn want(&mut self, slot: u32, priority: Option<u8>) {
+        self.wanted.insert(slot, priority);
         let mut all = self.running.values();
         if let Some(running) = all.find(|running| running.lease.is_for(slot)) {
             running.lease.want(priority);
@@ -150,6 +162,16 @@ impl Arbiters {
         {
             tracing::warn!("an arbiter does not answer: its lease runs out by itself");
         }
+    }
+}
+
+/// Whether a lease there is a lease here: another time to live makes another one.
+fn is_same_cluster(one: &Arbiter, other: &Arbiter) -> bool {
+    match (&one.judge, &other.judge) {
+        (Judge::Etcd(one), Judge::Etcd(other)) => {
+            (&one.endpoints, &one.prefix, one.ttl) == (&other.endpoints, &other.prefix, other.ttl)
+        }
+        _ => false,
     }
 }
 

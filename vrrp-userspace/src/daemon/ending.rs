@@ -9,7 +9,7 @@ use super::{Daemon, STOP_PATIENCE, service_manager};
 use crate::{
     handover::Handover,
     net::{self, InterfaceTable},
-    notify::Announced,
+    notify::{Announced, Ending},
     remains::{Placed, Record},
     run_dir,
 };
@@ -162,6 +162,6 @@ impl Daemon {
         if time::timeout(STOP_PATIENCE, all).await.is_err() {
             tracing::warn!("notify scripts still run; going on without them");
         }
-        self.desk.finish(DELIVERY).await;
+        self.desk.finish(DELIVERY, Ending::Stop).await;
     }
 }

@@ -17,14 +17,15 @@ use tokio::{
 use vrrp_common::{contract::Family, election::State};
 
 use super::{
-    Daemon, End, Origin, reload::is_same_router, service_manager, signals, supervisor::Supervised,
+    Daemon, End, Origin, reload::is_same_router, router_id, service_manager, signals,
+    supervisor::Supervised,
 };
 use crate::{
     clock,
     config::model::{Config, Instance},
     election::{Command, Inheritance},
     handover::{self, Handover, InstanceLeft},
-    notify::{Announced, Notifier},
+    notify::{self, Announced, Ending, Notifier},
     run_dir,
 };
 
@@ -42,6 +43,8 @@ pub(super) enum Way {
     Restart,
 }
 
+/// How long mails and webhooks may.
+const DELIVERY: Duration = Duration::from_secs(1);
 /// How long notify scripts that run may delay a handover.
 const SCRIPTS: Duration = Duration::from_secs(3);
 /// How soon the state may be written down again.
@@ -123,9 +126,13 @@ impl Daemon {
     async fn hand_over(&mut self, to_store: bool) -> Result<End> {
         let retired = self.retire_what_changes().await;
         service_manager::reloading();
+        self.desk.finish(DELIVERY, Ending::Handover).await;
         let outcome = signals::held_back(self.leave_everything(to_store)).await;
         if outcome.is_err() {
             self.election.send(Command::GoOn);
+            let router = router_id(&self.config);
+            let settings = notify::Settings::of(&self.config.global, router);
+            self.desk.follow(settings);
             service_manager::ready(self.supervised.len());
         }
         match outcome {

@@ -63,7 +63,16 @@ pub struct Told {
 enum Message {
     Tell(Arc<Event>),
     Follow(Box<Settings>),
-    Finish(Duration, oneshot::Sender<()>),
+    Finish(Duration, Ending, oneshot::Sender<()>),
+}
+
+/// Why everything is brought to an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The daemon stops: FIFOs that it has made go with it.
+    Stop,
+    /// Another one takes its place, and opens them again.
+    Handover,
 }
 
 /// The way there.
@@ -95,10 +104,11 @@ impl Desk {
         let _ = self.queue.send(Message::Follow(Box::new(settings)));
     }
 
-    /// Waits for what is under way, but not for ever, and ends the readers of FIFOs.
-    pub async fn finish(&self, patience: Duration) {
+    /// Waits for what is under way, but not for ever, and closes FIFOs, whose readers end.
+    pub async fn finish(&self, patience: Duration, ending: Ending) {
         let (done, finished) = oneshot::channel();
-        if self.queue.send(Message::Finish(patience, done)).is_ok() {
+        let message = Message::Finish(patience, ending, done);
+        if self.queue.send(message).is_ok() {
             // An error means that the desk has ended.
             let _ = finished.await;
         }
@@ -127,8 +137,8 @@ async fn serve(
             message = messages.recv() => match message {
                 Some(Message::Tell(event)) => everybody.tell(&event),
                 Some(Message::Follow(settings)) => everybody.follow(*settings),
-                Some(Message::Finish(patience, done)) => {
-                    everybody.finish(patience).await;
+                Some(Message::Finish(patience, ending, done)) => {
+                    everybody.finish(patience, ending).await;
                     // Whoever waited may have given up.
                     let _ = done.send(());
                 }
@@ -227,7 +237,7 @@ impl Everybody {
         }
     }
 
-    async fn finish(&mut self, patience: Duration) {
+    async fn finish(&mut self, patience: Duration, ending: Ending) {
         let flushed = async {
             for fifo in &self.fifos {
                 fifo.flush().await;
@@ -243,8 +253,10 @@ impl Everybody {
             let waiting: usize = self.counts().iter().map(|told| told.waiting).sum();
             tracing::warn!("{waiting} messages about events could not be delivered, and are lost");
         }
-        for fifo in &mut self.fifos {
-            fifo.end_reader();
+        for fifo in self.fifos.drain(..) {
+            if ending == Ending::Stop {
+                fifo.remove();
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! `notify_fifo`, `vrrp_notify_fifo` and the scripts that read them: a line per event, in order.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io,
     os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, chown},
     path::{Path, PathBuf},
@@ -43,7 +43,10 @@ pub(super) struct Fifo {
     sent: AtomicU64,
     lost: AtomicU64,
     writer: AbortHandle,
-    reader: Option<Reader>,
+    /// Only to be dropped.
+    _reader: Option<Reader>,
+    /// It was not there before.
+    is_ours: bool,
 }
 
 enum Line {
@@ -64,7 +67,8 @@ impl Fifo {
         settings: &FifoSettings,
         default_user: Option<&ScriptUser>,
     ) -> io::Result<Self> {
-        let pipe = Sender::from_file(open(settings)?)?;
+        let (file, is_ours) = open(settings)?;
+        let pipe = Sender::from_file(file)?;
         let (lines, queue) = mpsc::channel(WAITING);
         let writer = tokio::spawn(write(pipe, queue)).abort_handle();
         let script = settings.script.as_ref();
@@ -75,7 +79,8 @@ impl Fifo {
             sent: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             writer,
-            reader,
+            _reader: reader,
+            is_ours,
         })
     }
 
@@ -111,14 +116,18 @@ impl Fifo {
         }
     }
 
-    /// Ends the reader: the process is going to end, or to be another one.
-    pub(super) fn end_reader(&mut self) {
-        self.reader = None;
+    /// Takes it away, if the daemon has made it.
+    pub(super) fn remove(&self) {
+        if self.is_ours
+            && let Err(error) = fs::remove_file(&self.settings.path)
+        {
+            tracing::warn!("remove {}: {error}", self.settings.path.display());
+        }
     }
 }
 
 /// `O_RDWR`: the FIFO can be opened, and keeps its lines, while nobody reads.
-fn open(settings: &FifoSettings) -> io::Result<File> {
+fn open(settings: &FifoSettings) -> io::Result<(File, bool)> {
     let path = &settings.path;
     let is_new = match mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR) {
         Ok(()) => true,
@@ -141,7 +150,7 @@ fn open(settings: &FifoSettings) -> io::Result<File> {
             chown(path, Some(uid), Some(gid))?;
         }
     }
-    Ok(file)
+    Ok((file, is_new))
 }
 
 async fn write(mut pipe: Sender, mut queue: mpsc::Receiver<Line>) {

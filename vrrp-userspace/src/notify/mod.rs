@@ -24,7 +24,7 @@ use crate::{
     config::model::{Notify, NotifyScript, ScriptUser},
     health::{Command, Identity},
 };
-pub use desk::{Desk, Settings, Told};
+pub use desk::{Desk, Ending, Settings, Told};
 pub use event::{Announced, BACKUP_PRIORITY, Event, MASTER_PRIORITY, RX_LOWER_PRIORITY, Subject};
 
 /// What is in the queue.

@@ -50,7 +50,7 @@ pub(super) struct Tally {
 /// The queue towards one taker.
 pub(super) struct Outbox<I> {
     queue: mpsc::UnboundedSender<I>,
-    waiting: watch::Receiver<usize>,
+    waiting: Arc<watch::Sender<usize>>,
     tally: Arc<Tally>,
     task: AbortHandle,
 }
@@ -64,9 +64,10 @@ impl<I> Drop for Outbox<I> {
 impl<I: Send + Sync + 'static> Outbox<I> {
     pub(super) fn start(taker: impl Taker<Item = I>) -> Self {
         let (queue, items) = mpsc::unbounded_channel();
-        let (sender, waiting) = watch::channel(0);
+        let waiting = Arc::new(watch::channel(0).0);
         let tally = Arc::<Tally>::default();
-        let task = tokio::spawn(deliver(taker, items, sender, Arc::clone(&tally)));
+        let (counter, tallied) = (Arc::clone(&waiting), Arc::clone(&tally));
+        let task = tokio::spawn(deliver(taker, items, counter, tallied));
         Self {
             queue,
             waiting,
@@ -76,6 +77,7 @@ impl<I: Send + Sync + 'static> Outbox<I> {
     }
 
     pub(super) fn put(&self, item: I) {
+        self.waiting.send_modify(|count| *count += 1);
         // The task ends with its owner.
         let _ = self.queue.send(item);
     }
@@ -92,9 +94,7 @@ impl<I: Send + Sync + 'static> Outbox<I> {
 
     /// Waits until nothing waits.
     pub(super) async fn empty(&self) {
-        // Whoever has just put something in lets it be counted first.
-        tokio::task::yield_now().await;
-        let mut waiting = self.waiting.clone();
+        let mut waiting = self.waiting.subscribe();
         let _ = waiting.wait_for(|count| *count == 0).await;
     }
 }
@@ -102,9 +102,10 @@ impl<I: Send + Sync + 'static> Outbox<I> {
 async fn deliver<T: Taker>(
     taker: T,
     mut items: mpsc::UnboundedReceiver<T::Item>,
-    waiting: watch::Sender<usize>,
+    waiting: Arc<watch::Sender<usize>>,
     tally: Arc<Tally>,
 ) {
+    let one_less = || waiting.send_modify(|count| *count = count.saturating_sub(1));
     let mut queue: VecDeque<T::Item> = VecDeque::new();
     let mut pause = FIRST_PAUSE;
     let mut fails = false;
@@ -121,8 +122,8 @@ async fn deliver<T: Taker>(
         while queue.len() > WAITING {
             queue.pop_front();
             tally.lost.fetch_add(1, Ordering::Relaxed);
+            one_less();
         }
-        waiting.send_replace(queue.len());
         let Some(item) = queue.front() else {
             continue;
         };
@@ -134,6 +135,7 @@ async fn deliver<T: Taker>(
                 pause = FIRST_PAUSE;
                 queue.pop_front();
                 tally.sent.fetch_add(1, Ordering::Relaxed);
+                one_less();
             }
             Err(Refusal {
                 why,
@@ -142,6 +144,7 @@ async fn deliver<T: Taker>(
                 tracing::error!("{} refuses a message for good: {why}", taker.name());
                 queue.pop_front();
                 tally.lost.fetch_add(1, Ordering::Relaxed);
+                one_less();
             }
             Err(Refusal { why, .. }) => {
                 if !std::mem::replace(&mut fails, true) {
@@ -151,6 +154,5 @@ async fn deliver<T: Taker>(
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
-        waiting.send_replace(queue.len());
     }
 }
