@@ -122,7 +122,8 @@ impl Tenant {
         }
     }
 
-    /// One that goes on with the lease that another process had. Who held it wants it, at first.
+    /// One that goes on with the lease that another process had. Who held it wants it, at first; a lease
+    /// that we do not know to hold anything is given back.
     #[must_use]
     pub const fn resume(terms: Terms, lease_until_ns: u64, held_as: Option<u8>) -> Self {
         let mut tenant = Self::new(terms);
@@ -130,6 +131,7 @@ impl Tenant {
         tenant.holds = held_as.is_some();
         tenant.wanted = held_as;
         tenant.is_known = true;
+        tenant.releases = held_as.is_none();
         tenant
     }
 

@@ -361,3 +361,18 @@ fn a_better_candidate_ends_the_permit_at_once() {
     tenant.answer(8, 10, Ask::Release, Answer::Released);
     assert_eq!(tenant.next(10).0, Ask::Lease);
 }
+
+/// A process goes on with what another held; a lease that may hold nothing is given back first.
+#[test]
+fn what_another_process_has_left() {
+    let now = 1_000 * MS;
+    let mut held = Tenant::resume(terms(OnUnreachable::Fault), now + TTL / 2, Some(100));
+    assert_eq!(held.permit_until_ns(now), now + TTL / 2);
+    assert_eq!(held.next(now).0, Ask::Renew);
+    held.want(now, Some(100));
+    assert_eq!(held.permit_until_ns(now), now + TTL / 2, "as before");
+    let mut unknown = Tenant::resume(terms(OnUnreachable::Fault), now + TTL / 2, None);
+    unknown.want(now, Some(100));
+    assert_eq!(unknown.permit_until_ns(now), 0);
+    assert_eq!(unknown.next(now).0, Ask::Release);
+}

@@ -254,11 +254,15 @@ impl Parcel {
         let is_plain = |it: &fs::Metadata| it.is_file() && it.len() < LONGEST;
         fs::symlink_metadata(&path).ok().filter(is_plain)?;
         let text = fs::read(path).ok()?;
-        let handover = Handover::parse(&text)
+        let mut handover = Handover::parse(&text)
             .inspect_err(|error| {
                 tracing::warn!("what the daemon before had written down cannot be read: {error}");
             })
             .ok()?;
+        // What was held when that was written down may be somebody else's by now.
+        for lease in handover.leases.values_mut() {
+            lease.held_as = None;
+        }
         // A number is never used again; where the map is gone, so are the programs that held it.
         let map = MapData::from_id(handover.slots_id?).ok();
         let is_ours = |map: &MapData| {

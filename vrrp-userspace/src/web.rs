@@ -1,6 +1,6 @@
 //! HTTP towards others: checks, webhooks, etcd.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, sync::OnceLock};
 
 use anyhow::{Context as _, Result};
 use reqwest::{Certificate, Client, Identity, redirect::Policy};
@@ -14,6 +14,20 @@ pub struct Trust {
     pub identity: Option<(PathBuf, PathBuf)>,
 }
 
+/// The client of everybody who trusts the machine's own authorities.
+///
+/// # Errors
+///
+/// Why there is none.
+pub fn plain() -> Result<Client, String> {
+    static PLAIN: OnceLock<Result<Client, String>> = OnceLock::new();
+    let made = PLAIN.get_or_init(|| {
+        let made = client(&Trust::default());
+        made.map_err(|error| format!("{error:#}"))
+    });
+    made.clone()
+}
+
 /// A client that follows no redirection and goes through no proxy: it asks whom it is told to.
 ///
 /// # Errors
@@ -24,6 +38,8 @@ pub fn client(trust: &Trust) -> Result<Client> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = Client::builder()
         .no_proxy()
+        // Whether somebody answers is asked anew each time.
+        .pool_max_idle_per_host(0)
         .redirect(Policy::none())
         .user_agent(concat!("xvrrp/", env!("CARGO_PKG_VERSION")));
     if let Some(path) = &trust.authority {

@@ -185,6 +185,8 @@ fn scripts(out: &mut String, status: &Status) {
         let _ = writeln!(out, "{kind} {name}: {up}, last run {last}{took}");
         if script.up == Some(false) && !script.output.is_empty() {
             for line in script.output.lines() {
+                // What it prints is not to move anybody's cursor.
+                let line: String = line.chars().filter(|letter| !letter.is_control()).collect();
                 let _ = writeln!(out, "  | {line}");
             }
         }

@@ -186,7 +186,7 @@ impl Everybody {
             }
             match Webhook::new(url) {
                 Ok(hook) => self.hooks.push((url.clone(), Outbox::start(hook))),
-                Err(error) => self.complain(url.clone(), format!("{error:#}")),
+                Err(error) => self.complain(url.clone(), error),
             }
         }
         self.settings = settings;

@@ -2,6 +2,8 @@
 
 use std::{error::Error as _, fmt};
 
+use crate::web;
+
 /// An answer is read up to here: a text that is looked for further down is not found.
 const LONGEST: usize = 1 << 20;
 
@@ -46,8 +48,7 @@ impl Client {
     pub(super) fn new(http: &Http) -> Self {
         Self {
             http: http.clone(),
-            client: crate::web::client(&crate::web::Trust::default())
-                .map_err(|error| format!("{error:#}")),
+            client: web::plain(),
         }
     }
 
