@@ -304,8 +304,9 @@ impl Daemon {
             Question::Upgrade(reply) => self.prepare_to_leave(leaving::Way::Upgrade(reply)),
             Question::Status(reply) => {
                 let snapshots = self.election.snapshot().await;
+                let told = self.desk.told().await;
                 // Whoever asked may have gone.
-                let _ = reply.send(status::build(self, &snapshots));
+                let _ = reply.send(status::build(self, &snapshots, told));
             }
         }
     }

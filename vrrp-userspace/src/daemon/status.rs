@@ -20,9 +20,10 @@ use crate::{
     },
     dataplane::Attachment,
     election::RouterSnapshot,
+    notify::Told,
 };
 
-pub(super) fn build(daemon: &Daemon, snapshots: &[RouterSnapshot]) -> Status {
+pub(super) fn build(daemon: &Daemon, snapshots: &[RouterSnapshot], told: Vec<Told>) -> Status {
     let pairs = snapshots.iter().filter_map(|snapshot| {
         daemon
             .supervised
@@ -42,7 +43,7 @@ pub(super) fn build(daemon: &Daemon, snapshots: &[RouterSnapshot]) -> Status {
         instances: pairs.collect(),
         interfaces: interfaces(daemon),
         scripts: scripts(daemon),
-        told: told(daemon),
+        told: told_to(told),
     }
 }
 
@@ -278,8 +279,8 @@ fn scripts(daemon: &Daemon) -> Vec<ScriptStatus> {
     list
 }
 
-fn told(daemon: &Daemon) -> Vec<ToldStatus> {
-    let all = daemon.desk.told().into_iter().map(|told| ToldStatus {
+fn told_to(all: Vec<Told>) -> Vec<ToldStatus> {
+    let all = all.into_iter().map(|told| ToldStatus {
         name: told.name,
         sent: told.sent,
         lost: told.lost,

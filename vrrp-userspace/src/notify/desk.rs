@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, oneshot},
     time,
 };
 
@@ -63,6 +63,7 @@ pub struct Told {
 enum Message {
     Tell(Arc<Event>),
     Follow(Box<Settings>),
+    Count(oneshot::Sender<Vec<Told>>),
     Finish(Duration, Ending, oneshot::Sender<()>),
 }
 
@@ -79,7 +80,6 @@ pub enum Ending {
 #[derive(Clone)]
 pub struct Desk {
     queue: mpsc::UnboundedSender<Message>,
-    told: watch::Receiver<Vec<Told>>,
 }
 
 impl Desk {
@@ -87,9 +87,8 @@ impl Desk {
     #[must_use]
     pub fn start(settings: Settings) -> Self {
         let (queue, messages) = mpsc::unbounded_channel();
-        let (sender, told) = watch::channel(Vec::new());
-        tokio::spawn(serve(settings, messages, sender));
-        Self { queue, told }
+        tokio::spawn(serve(settings, messages));
+        Self { queue }
     }
 
     /// Tells everybody.
@@ -114,42 +113,30 @@ impl Desk {
         }
     }
 
-    /// Who was told how much.
-    #[must_use]
-    pub fn told(&self) -> Vec<Told> {
-        self.told.borrow().clone()
+    /// Who was told how much; nobody when the desk has ended.
+    pub async fn told(&self) -> Vec<Told> {
+        let (reply, told) = oneshot::channel();
+        // The desk ends with the process.
+        let _ = self.queue.send(Message::Count(reply));
+        told.await.unwrap_or_default()
     }
 }
 
-/// How often the counts are looked at.
-const COUNTING: Duration = Duration::from_secs(1);
-
-async fn serve(
-    settings: Settings,
-    mut messages: mpsc::UnboundedReceiver<Message>,
-    told: watch::Sender<Vec<Told>>,
-) {
+async fn serve(settings: Settings, mut messages: mpsc::UnboundedReceiver<Message>) {
     let mut everybody = Everybody::default();
     everybody.follow(settings);
-    let mut counting = time::interval(COUNTING);
-    loop {
-        tokio::select! {
-            message = messages.recv() => match message {
-                Some(Message::Tell(event)) => everybody.tell(&event),
-                Some(Message::Follow(settings)) => everybody.follow(*settings),
-                Some(Message::Finish(patience, ending, done)) => {
-                    everybody.finish(patience, ending).await;
-                    // Whoever waited may have given up.
-                    let _ = done.send(());
-                }
-                None => return,
-            },
-            _ = counting.tick() => {}
+    while let Some(message) = messages.recv().await {
+        match message {
+            Message::Tell(event) => everybody.tell(&event),
+            Message::Follow(settings) => everybody.follow(*settings),
+            // Whoever waited may have given up.
+            Message::Count(reply) => drop(reply.send(everybody.counts())),
+            Message::Finish(patience, ending, done) => {
+                everybody.finish(patience, ending).await;
+                // Whoever waited may have given up.
+                let _ = done.send(());
+            }
         }
-        told.send_if_modified(|known| {
-            let now = everybody.counts();
-            std::mem::replace(known, now) != *known
-        });
     }
 }
 
