@@ -447,7 +447,7 @@ fn a_thousand_scripts_do_not_disturb_the_election() {
     let tracks = format!(" track_script {{\n  {}\n }}\n", names.join("\n  "));
     let config = blocks + &instance(100, 0.01, &tracks);
     let router = Xvrrp::with_config(&lan.hosts[0], &scratch, &config);
-    router.wait_state(&lan.hosts[0], "MASTER", LONG);
+    router.wait_state(&lan.hosts[0], "MASTER", LONG * 3);
     let backup = Xvrrp::with_config(&lan.hosts[1], &peer, &instance(50, 0.01, ""));
     backup.wait_state(&lan.hosts[1], "BACKUP", LONG);
     let capture = Capture::start(&lan.bridge, "br0", None);
