@@ -120,7 +120,7 @@ fn checks_that_are_built_in() {
         ),
         (
             "refused",
-            format!("http http://{peer}:80/"),
+            format!("http http://{peer}:83/"),
             false,
             "refused",
         ),
