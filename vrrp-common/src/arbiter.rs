@@ -84,6 +84,9 @@ pub struct Tenant {
     terms: Terms,
     /// Until when our lease lasts for certain; 0 = there is none.
     lease_until_ns: u64,
+    /// The party has said that we hold it, by the lease that we have.
+    has_key: bool,
+    /// We held it when the party was last heard: what `on_unreachable` goes by.
     holds: bool,
     /// The priority of the candidate that we are.
     wanted: Option<u8>,
@@ -111,6 +114,7 @@ impl Tenant {
         Self {
             terms,
             lease_until_ns: 0,
+            has_key: false,
             holds: false,
             wanted: None,
             is_known: false,
@@ -129,6 +133,7 @@ impl Tenant {
         let mut tenant = Self::new(terms);
         tenant.lease_until_ns = lease_until_ns;
         tenant.holds = held_as.is_some();
+        tenant.has_key = tenant.holds;
         tenant.wanted = held_as;
         tenant.is_known = true;
         tenant.releases = held_as.is_none();
@@ -146,7 +151,7 @@ impl Tenant {
                 OnUnreachable::Ignore | OnUnreachable::Keep | OnUnreachable::Fault => {}
             }
         }
-        if self.holds && !self.gives_way {
+        if self.has_key && !self.gives_way {
             self.lease_until_ns
         } else {
             0
@@ -166,7 +171,7 @@ impl Tenant {
     /// The priority that we hold it with.
     #[must_use]
     pub const fn held_as(&self) -> Option<u8> {
-        if self.holds { self.wanted } else { None }
+        if self.has_key { self.wanted } else { None }
     }
 
     /// Until when our lease lasts for certain.
@@ -184,6 +189,7 @@ impl Tenant {
         if wanted.is_none() {
             // From here on somebody else may hold it at any moment.
             self.holds = false;
+            self.has_key = false;
             self.gives_way = false;
             self.releases = self.is_known;
         }
@@ -200,8 +206,9 @@ impl Tenant {
             Ask::Release
         } else {
             match self.wanted {
-                // A candidate keeps its lease as well, in good time.
-                Some(priority) if !self.holds && !self.is_half_over(now_ns) => {
+                // A candidate keeps its lease as well, in good time. Who holds it by `on_unreachable` alone
+                // has to get it anew.
+                Some(priority) if !self.has_key && !self.is_half_over(now_ns) => {
                     Ask::Acquire(priority)
                 }
                 _ => Ask::Renew,
@@ -229,13 +236,15 @@ impl Tenant {
             }
             Answer::Lost | Answer::Released => self.begin_lease(0),
             Answer::Renewed { rival } => {
-                self.silent_since_ns = None;
                 self.lease_until_ns = until_ns;
-                if self.wanted.is_some() && !self.holds {
+                if self.wanted.is_some() && !self.has_key {
+                    // Whether we hold it is known once that was asked: the silence lasts until then.
                     self.next_ns = now_ns;
+                } else {
+                    self.silent_since_ns = None;
                 }
                 let own = self.wanted.unwrap_or(0);
-                self.gives_way = self.holds && rival.is_some_and(|rival| rival > own);
+                self.gives_way = self.has_key && rival.is_some_and(|rival| rival > own);
             }
             // Who does not want it any more has not got it, and gives it back.
             Answer::Acquired(holds) => {
@@ -243,6 +252,7 @@ impl Tenant {
                 self.is_known = true;
                 self.gives_way = false;
                 self.holds = holds && self.wanted.is_some();
+                self.has_key = self.holds;
                 self.releases |= self.wanted.is_none();
             }
             Answer::Failed => {
@@ -258,11 +268,12 @@ impl Tenant {
     /// `on_unreachable` may want us to go on.
     fn begin_lease(&mut self, until_ns: u64) {
         self.lease_until_ns = until_ns;
+        self.has_key = false;
         self.is_known = false;
         self.releases = false;
         self.gives_way = false;
-        if self.silent_since_ns.is_none() {
-            self.holds = false;
-        }
+        let goes_on = self.silent_since_ns.is_some()
+            && !matches!(self.terms.on_unreachable, OnUnreachable::Fault);
+        self.holds &= goes_on;
     }
 }
