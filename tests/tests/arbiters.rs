@@ -349,3 +349,32 @@ fn a_group_has_one_lease() {
     wait_both(&field, 1, "MASTER");
     field.excuse();
 }
+
+/// The arbiter gets another name on both routers, one after the other, for the same keys: what the old name
+/// held is given back, and there is one MASTER throughout or none.
+#[test]
+fn another_name_for_the_arbiter_leaves_one_lease() {
+    let mut field = Field::new("renamed");
+    let scratch = Scratch::new("renamed-data");
+    let cluster = Cluster::start(&field.lan, &scratch, &WITNESSES[..1]);
+    let arbiter = |name: &str| {
+        format!(
+            "vrrp_arbiter {name} {{\n{} ttl 60\n prefix xvrrp/judge\n}}\n",
+            cluster.endpoints()
+        )
+    };
+    field.start_routers(&arbiter("judge"));
+    let start = wall_ns();
+    field.wait_answer(0, start);
+    for (at, priority) in ROUTERS.into_iter().zip([100, 90]) {
+        let tracks = " track_arbiter {\n  other\n }\n";
+        let config = arbiter("other") + &instance(priority, 0.1, tracks);
+        field.routers[at].reloads(&field.lan.hosts[at], &field.scratches[at], &config);
+    }
+    // Far less than the 60 s that a lease lasts which nobody gives back.
+    field.wait_states(["MASTER", "BACKUP"]);
+    field.wait_answer(0, wall_ns());
+    let turns = field.turns(start);
+    assert!(turns == [0] || turns == [0, 1, 0], "{turns:?}");
+    field.excuse();
+}

@@ -259,10 +259,9 @@ impl Parcel {
                 tracing::warn!("what the daemon before had written down cannot be read: {error}");
             })
             .ok()?;
-        // What was held when that was written down may be somebody else's by now.
-        for lease in handover.leases.values_mut() {
-            lease.held_as = None;
-        }
+        // What was held when that was written down may be somebody else's by now; and what may still be
+        // ours is not to be given back before the programs of the dead daemon are silent. It runs out.
+        handover.leases.clear();
         // A number is never used again; where the map is gone, so are the programs that held it.
         let map = MapData::from_id(handover.slots_id?).ok();
         let is_ours = |map: &MapData| {

@@ -30,8 +30,14 @@ use etcd::Client;
 const RETRY: Duration = Duration::from_millis(100);
 
 /// A lease that the next process may go on with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseLeft {
+    /// Members of the cluster.
+    pub endpoints: Vec<String>,
+    /// What its keys begin with.
+    pub prefix: String,
+    /// How long it lasts, in seconds.
+    pub ttl_s: u64,
     /// The number of the lease in etcd.
     pub number: i64,
     /// Until when it lasts for certain, in nanoseconds of `CLOCK_BOOTTIME`.
@@ -69,7 +75,7 @@ pub struct Contract {
 }
 
 enum Message {
-    Want(Option<u8>),
+    Want(Option<u8>, u64),
     Release(oneshot::Sender<()>),
 }
 
@@ -99,16 +105,16 @@ impl Lease {
     ) -> Self {
         let (messages, inbox) = mpsc::unbounded_channel();
         let slot = Arc::new(AtomicU32::new(slot));
-        let tenant = match left {
+        let tenant = match &left {
             Some(left) => Tenant::resume(contract.terms, left.until_ns, left.held_as),
             None => Tenant::new(contract.terms),
         };
         let permit_until_ns = tenant.permit_until_ns(clock::now_ns());
         let (sender, state) = watch::channel(LeaseState {
             permit_until_ns,
-            left,
             // Who has left something was answered.
-            reachable: left.map(|_| true),
+            reachable: left.as_ref().map(|_| true),
+            left: left.clone(),
             ..LeaseState::default()
         });
         let keeper = Keeper {
@@ -117,7 +123,8 @@ impl Lease {
             tenant,
             number: left.map_or(0, |left| left.number),
             slot: Arc::clone(&slot),
-            told_ns: permit_until_ns,
+            wanted: 0,
+            told: (permit_until_ns, 0),
             state: sender,
             election,
             changed,
@@ -131,9 +138,9 @@ impl Lease {
     }
 
     /// The group wants to be MASTER, as a candidate of this priority, or does not any longer.
-    pub fn want(&self, priority: Option<u8>) {
+    pub fn want(&self, priority: Option<u8>, number: u64) {
         // The keeper ends with the process.
-        let _ = self.messages.send(Message::Want(priority));
+        let _ = self.messages.send(Message::Want(priority, number));
     }
 
     /// Gives everything back, and waits until that was answered.
@@ -170,8 +177,10 @@ struct Keeper {
     /// The number of our lease in etcd.
     number: i64,
     slot: Arc<AtomicU32>,
-    /// What the election was told last.
-    told_ns: u64,
+    /// The number of what is wanted.
+    wanted: u64,
+    /// What the election was told last, in answer to which number.
+    told: (u64, u64),
     state: watch::Sender<LeaseState>,
     election: ElectionHandle,
     changed: mpsc::UnboundedSender<Turned>,
@@ -187,7 +196,8 @@ impl Keeper {
             tokio::select! {
                 biased;
                 message = inbox.recv() => match message {
-                    Some(Message::Want(priority)) => {
+                    Some(Message::Want(priority, number)) => {
+                        self.wanted = number;
                         self.tenant.want(clock::now_ns(), priority);
                         continue;
                     }
@@ -236,10 +246,13 @@ impl Keeper {
     fn tell(&mut self, said: &str) {
         let now_ns = clock::now_ns();
         let permit_until_ns = self.tenant.permit_until_ns(now_ns);
-        if permit_until_ns != self.told_ns {
-            self.told_ns = permit_until_ns;
-            let slot = self.slot.load(Ordering::Relaxed);
-            self.election.send(Command::Permit(slot, permit_until_ns));
+        if self.told != (permit_until_ns, self.wanted) {
+            self.told = (permit_until_ns, self.wanted);
+            self.election.send(Command::Permit {
+                slot: self.slot.load(Ordering::Relaxed),
+                until_ns: permit_until_ns,
+                number: self.wanted,
+            });
         }
         let reachable = self.tenant.is_reachable(now_ns);
         let until_ns = self.tenant.lease_until_ns();
@@ -247,6 +260,9 @@ impl Keeper {
             reachable,
             permit_until_ns,
             left: (self.number != 0 && until_ns > 0).then_some(LeaseLeft {
+                endpoints: self.contract.etcd.endpoints.clone(),
+                prefix: self.contract.etcd.prefix.clone(),
+                ttl_s: self.contract.etcd.ttl.as_secs(),
                 number: self.number,
                 until_ns,
                 held_as: self.tenant.held_as(),
@@ -259,6 +275,18 @@ impl Keeper {
             let name = self.contract.name.clone();
             let _ = self.changed.send((TrackKind::Arbiter, name));
         }
+    }
+}
+
+impl LeaseLeft {
+    /// Whether this is a lease of that cluster, with that time to live, below those keys: another one would
+    /// hold nothing, or end at another time.
+    #[must_use]
+    pub fn is_of(&self, etcd: &Etcd) -> bool {
+        let mut common = self.endpoints.iter();
+        self.prefix == etcd.prefix
+            && self.ttl_s == etcd.ttl.as_secs()
+            && common.any(|endpoint| etcd.endpoints.contains(endpoint))
     }
 }
 

@@ -22,10 +22,14 @@ type Key = (String, String);
 /// Every lease.
 pub(super) struct Arbiters {
     running: BTreeMap<Key, Running>,
+    /// Those that a group has asked for since [`Arbiters::keep`].
+    taken: BTreeSet<Key>,
+    /// Those that nobody asks for any longer, until the election knows.
+    gone: Vec<Running>,
     /// What the daemon before has left, until it is asked for.
     left: BTreeMap<String, LeaseLeft>,
-    /// What each group wants, by its slot.
-    wanted: BTreeMap<u32, Option<u8>>,
+    /// What each group wants, by its slot, and the number of that.
+    wanted: BTreeMap<u32, (Option<u8>, u64)>,
     election: ElectionHandle,
     changed: mpsc::UnboundedSender<Turned>,
 }
@@ -56,6 +60,8 @@ impl Arbiters {
     ) -> Self {
         Self {
             running: BTreeMap::new(),
+            taken: BTreeSet::new(),
+            gone: Vec::new(),
             wanted: BTreeMap::new(),
             left,
             election,
@@ -67,8 +73,9 @@ impl Arbiters {
     /// goes on.
     pub(super) fn take(&mut self, arbiter: &Arbiter, subject: &str, slot: u32) -> u64 {
         let key = (arbiter.name.clone(), subject.to_owned());
+        self.taken.insert(key.clone());
         if let Some(running) = self.running.get(&key)
-            && running.arbiter == *arbiter
+            && is_same(&running.arbiter, arbiter)
         {
             running.lease.move_to(slot);
             return running.lease.state().permit_until_ns;
@@ -83,45 +90,47 @@ impl Arbiters {
             timeout: arbiter.timeout,
             terms: Contract::terms(etcd.ttl, arbiter.interval, arbiter.on_unreachable),
         };
-        // Other terms of the same cluster: what is held there goes on being held.
+        // On other terms what is held goes on being held, where it is the same lease.
         let before = self.running.remove(&key);
-        let before = before.filter(|it| is_same_cluster(&it.arbiter, arbiter));
         let before = before.and_then(|it| it.lease.state().left);
         let left = self.left.remove(&label(&key)).or(before);
+        let left = left.filter(|left| left.is_of(etcd));
         let (election, changed) = (self.election.clone(), self.changed.clone());
         let lease = Lease::start(contract, slot, left, election, changed);
         let permit_until_ns = lease.state().permit_until_ns;
-        if let Some(wanted) = self.wanted.get(&slot) {
-            lease.want(*wanted);
+        if let Some((priority, number)) = self.wanted.get(&slot) {
+            lease.want(*priority, *number);
         }
         let arbiter = arbiter.clone();
         self.running.insert(key, Running { arbiter, lease });
         permit_until_ns
     }
 
-    /// Lets all go that are for none of these slots.
+    /// Lets all go that no group has asked for since the last time; groups have these slots.
     pub(super) fn keep(&mut self, slots: &BTreeSet<u32>) {
         self.wanted.retain(|slot, _| slots.contains(slot));
-        let is_kept = |running: &Running| slots.iter().any(|slot| running.lease.is_for(*slot));
-        let gone: Vec<Key> = self
-            .running
-            .iter()
-            .filter(|(_, running)| !is_kept(running))
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in gone {
-            if let Some(running) = self.running.remove(&key) {
-                tokio::spawn(async move { running.lease.release().await });
-            }
+        let taken = std::mem::take(&mut self.taken);
+        let (kept, gone) = std::mem::take(&mut self.running)
+            .into_iter()
+            .partition(|(key, _)| taken.contains(key));
+        self.running = kept;
+        let gone: BTreeMap<Key, Running> = gone;
+        self.gone.extend(gone.into_values());
+    }
+
+    /// The election knows of the groups that there are now: what was let go is given back.
+    pub(super) fn release_gone(&mut self) {
+        for running in self.gone.drain(..) {
+            tokio::spawn(async move { running.lease.release().await });
         }
     }
 
     /// A group wants to be MASTER, or does not any longer.
-    pub(super) fn want(&mut self, slot: u32, priority: Option<u8>) {
-        self.wanted.insert(slot, priority);
+    pub(super) fn want(&mut self, slot: u32, priority: Option<u8>, number: u64) {
+        self.wanted.insert(slot, (priority, number));
         let mut all = self.running.values();
         if let Some(running) = all.find(|running| running.lease.is_for(slot)) {
-            running.lease.want(priority);
+            running.lease.want(priority, number);
         }
     }
 
@@ -165,14 +174,11 @@ impl Arbiters {
     }
 }
 
-/// Whether a lease there is a lease here: another time to live makes another one.
-fn is_same_cluster(one: &Arbiter, other: &Arbiter) -> bool {
-    match (&one.judge, &other.judge) {
-        (Judge::Etcd(one), Judge::Etcd(other)) => {
-            (&one.endpoints, &one.prefix, one.ttl) == (&other.endpoints, &other.prefix, other.ttl)
-        }
-        _ => false,
-    }
+/// Whether they say the same, wherever they stand.
+fn is_same(one: &Arbiter, other: &Arbiter) -> bool {
+    let mut moved = other.clone();
+    moved.span.clone_from(&one.span);
+    *one == moved
 }
 
 fn label((name, subject): &Key) -> String {

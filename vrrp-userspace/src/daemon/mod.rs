@@ -255,8 +255,13 @@ impl Daemon {
     }
 
     fn notice(&mut self, notice: &Notice) {
-        if let Notice::Wants { slot, priority } = notice {
-            self.checks.arbiters.want(*slot, *priority);
+        if let Notice::Wants {
+            slot,
+            priority,
+            number,
+        } = notice
+        {
+            self.checks.arbiters.want(*slot, *priority, *number);
         }
         let id = report::subject(notice);
         let Some(supervised) = id.and_then(|id| self.supervised.get_mut(&id)) else {

@@ -171,8 +171,15 @@ pub enum Command {
     Change(Box<RouterSpec>),
     /// From now on these are the sync groups.
     Regroup(Vec<GroupSpec>),
-    /// An arbiter lets the group with this slot be MASTER until then; 0 = not.
-    Permit(u32, u64),
+    /// An arbiter lets a group be MASTER.
+    Permit {
+        /// The group's slot.
+        slot: u32,
+        /// Until then; 0 = not.
+        until_ns: u64,
+        /// The last [`Notice::Wants`] that it knows of: an answer to an earlier one means nothing.
+        number: u64,
+    },
     /// Resigns one virtual router for good.
     Retire(RouterId),
     /// Vouches once more for every MASTER, then does nothing until [`Command::GoOn`], and says how
@@ -197,6 +204,8 @@ pub enum Notice {
         slot: u32,
         /// As a candidate of this priority; 0 = nobody needs to give way to it.
         priority: Option<u8>,
+        /// Counts what was wanted, in all groups.
+        number: u64,
     },
     /// An advert that loses was heard as MASTER.
     HeardLesser {

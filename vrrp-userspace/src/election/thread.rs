@@ -139,6 +139,7 @@ async fn run(
         groups: Vec::new(),
         group_of: BTreeMap::new(),
         stirred: BTreeSet::new(),
+        wants: 0,
     };
     let mut alarm = Alarm::new()?;
     let News { ring, mut bell } = news;
@@ -203,6 +204,8 @@ struct Routers {
     group_of: BTreeMap<RouterId, usize>,
     /// Groups with a member that something happened to.
     stirred: BTreeSet<usize>,
+    /// Counts what arbiters were told.
+    wants: u64,
 }
 
 struct Group {
@@ -211,6 +214,8 @@ struct Group {
     epoch: u64,
     /// What the arbiter was told last.
     told: Told,
+    /// The number of that.
+    number: u64,
     /// The end of its permit has been dealt with.
     is_over: bool,
 }
@@ -361,7 +366,11 @@ impl Routers {
                 self.with(id, |router, tools| router.reconfigure(*spec, tools));
             }
             Command::Regroup(specs) => self.regroup(specs),
-            Command::Permit(slot, until_ns) => self.permit(slot, until_ns),
+            Command::Permit {
+                slot,
+                until_ns,
+                number,
+            } => self.permit(slot, until_ns, number),
             Command::Retire(id) => self.retire(id),
             Command::Stop(reply) => {
                 for id in self.by_id.keys().copied().collect::<Vec<_>>() {

@@ -202,8 +202,8 @@ impl Draft {
             }
         };
         if let Judge::Etcd(etcd) = &arbiter.judge {
-            // Three chances to renew a lease before it is over.
-            arbiter.interval = etcd.ttl / 4;
+            // Three chances to renew a lease before it is over; and a better candidate does not wait long.
+            arbiter.interval = (etcd.ttl / 4).min(Duration::from_secs(1));
         }
         arbiter.interval = self.interval.unwrap_or(arbiter.interval);
         arbiter.timeout = self.timeout.unwrap_or(arbiter.interval);

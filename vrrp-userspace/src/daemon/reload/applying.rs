@@ -86,6 +86,7 @@ impl Daemon {
         self.give_up_belongings(&table).await;
         self.review().await;
         self.election.idle().await;
+        self.checks.arbiters.release_gone();
         for slot in free {
             self.dataplane.give_back(slot);
         }

@@ -58,7 +58,7 @@ impl Routers {
     }
 
     /// An arbiter has answered. The kernel knows before anybody is promoted.
-    pub(super) fn permit(&mut self, slot: u32, until_ns: u64) {
+    pub(super) fn permit(&mut self, slot: u32, until_ns: u64, number: u64) {
         let found = self.groups.iter_mut().enumerate();
         let Some((index, group)) = found
             .filter(|(_, group)| group.spec.permit_until_ns.is_some())
@@ -66,15 +66,26 @@ impl Routers {
         else {
             return;
         };
+        // Whoever has declined since has no permit, whatever the arbiter did not know yet.
+        if number >= group.number {
+            self.bind(index, until_ns);
+            self.stirred.insert(index);
+        }
+    }
+
+    fn bind(&mut self, index: usize, until_ns: u64) {
+        let Some(group) = self.groups.get_mut(index) else {
+            return;
+        };
         group.spec.permit_until_ns = Some(until_ns);
         group.is_over = until_ns <= clock::now_ns();
         for id in group.spec.members.clone() {
             self.with(id, |router, tools| router.bound_by(until_ns, tools));
         }
-        self.stirred.insert(index);
     }
 
-    /// Tells the arbiter what the group wants, where that is new.
+    /// Tells the arbiter what the group wants, where that is new. One that declines is silent before that is
+    /// told: the lease may be somebody else's from then on.
     fn ask_for_permit(&mut self, index: usize) {
         let Some(group) = self.groups.get_mut(index) else {
             return;
@@ -95,13 +106,21 @@ impl Routers {
         let priorities = members.map(|entry| entry.router.candidacy());
         let wanted = group::wants_permit(&stances).then(|| priorities.min().unwrap_or(0));
         let told = wanted.map_or(Told::Declines, Told::Wants);
-        if std::mem::replace(&mut group.told, told) != told {
-            let slot = group.spec.slot;
-            self.tools.notify(Notice::Wants {
-                slot,
-                priority: wanted,
-            });
+        if group.told == told {
+            return;
         }
+        self.wants += 1;
+        group.told = told;
+        group.number = self.wants;
+        let (slot, number) = (group.spec.slot, group.number);
+        if wanted.is_none() {
+            self.bind(index, 0);
+        }
+        self.tools.notify(Notice::Wants {
+            slot,
+            priority: wanted,
+            number,
+        });
     }
 
     fn order_for(&mut self, index: usize) -> Option<group::Order> {
@@ -176,14 +195,14 @@ impl Routers {
                 spec.permit_until_ns = Some(until);
             }
             let epoch = known.map_or(0, |group| group.epoch);
-            let told = known.map_or(Told::Nothing, |group| group.told);
+            let told = known.map_or((Told::Nothing, 0), |group| (group.told, group.number));
             self.add_group(spec, epoch, told);
             self.stirred.insert(self.groups.len() - 1);
         }
     }
 
     /// The members go on as they stand: a group whose members are MASTER has been promoted before.
-    fn add_group(&mut self, spec: GroupSpec, epoch: u64, told: Told) {
+    fn add_group(&mut self, spec: GroupSpec, epoch: u64, (told, number): (Told, u64)) {
         let index = self.groups.len();
         let is_master = |id: &RouterId| {
             let entry = self.by_id.get(id);
@@ -209,6 +228,7 @@ impl Routers {
             spec,
             epoch,
             told,
+            number,
             is_over: false,
         });
     }
