@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     path::PathBuf,
     time::Duration,
 };
@@ -16,7 +17,7 @@ use super::arbiters::Arbiters;
 use crate::{
     config::model::{Arbiter, Config, Judge, Script, ScriptUser, TrackKind},
     health::{
-        Check, Identity, OnUnreachable, Probe, ProcessRule, ScriptState, Turned, Verdict,
+        Check, Identity, OnUnreachable, Probe, ProcessRule, Runner, ScriptState, Turned, Verdict,
         files::{self, Numbers},
         processes::{self, Processes},
         watch as watch_check,
@@ -30,6 +31,8 @@ pub(super) struct Checks {
     files: Watched<BTreeMap<String, PathBuf>, Numbers>,
     processes: Watched<Vec<(String, ProcessRule)>, Processes>,
     changed: mpsc::UnboundedSender<Turned>,
+    /// Where they run.
+    runner: Runner,
     /// Arbiters with a lease.
     pub(super) arbiters: Arbiters,
 }
@@ -101,17 +104,18 @@ impl Checks {
         changed: mpsc::UnboundedSender<Turned>,
         known: Option<&BTreeMap<String, bool>>,
         arbiters: Arbiters,
-    ) -> Self {
+    ) -> io::Result<Self> {
         let mut checks = Self {
             running: BTreeMap::new(),
             files: Watched::default(),
             processes: Watched::default(),
             changed,
+            runner: Runner::start()?,
             arbiters,
         };
         let known = known.cloned().unwrap_or_default();
         checks.follow(config, &known);
-        checks
+        Ok(checks)
     }
 
     /// Follows another configuration: a check that is the same goes on, one that is not begins with
@@ -136,7 +140,8 @@ impl Checks {
         for (key, wanted) in wanted {
             if !self.running.contains_key(&key) {
                 let up = known.get(&label(&key)).copied();
-                self.running.insert(key, run(wanted, up, &self.changed));
+                let running = run(wanted, up, &self.changed, &self.runner);
+                self.running.insert(key, running);
             }
         }
         self.follow_files(config, &used);
@@ -164,7 +169,8 @@ impl Checks {
             .map(|(name, path)| (name.clone(), files::number_in(path)));
         let (sender, state) = watch::channel(numbers.collect());
         let task = (!wanted.is_empty())
-            .then(|| spawn(files::watch(wanted.clone(), sender, self.changed.clone())));
+            .then(|| files::watch(wanted.clone(), sender, self.changed.clone()))
+            .map(|watching| spawn(watching, &self.runner));
         self.files = Watched {
             wanted,
             state: Some(state),
@@ -182,13 +188,9 @@ impl Checks {
         let before = self.processes.state.as_ref();
         let before = before.map_or_else(Processes::default, |state| state.borrow().clone());
         let (sender, state) = watch::channel(processes::count(&wanted, &before));
-        let task = (!wanted.is_empty()).then(|| {
-            spawn(processes::watch(
-                wanted.clone(),
-                sender,
-                self.changed.clone(),
-            ))
-        });
+        let task = (!wanted.is_empty())
+            .then(|| processes::watch(wanted.clone(), sender, self.changed.clone()))
+            .map(|watching| spawn(watching, &self.runner));
         self.processes = Watched {
             wanted,
             state: Some(state),
@@ -247,11 +249,16 @@ impl Checks {
     }
 }
 
-fn spawn(watching: impl Future<Output = ()> + Send + 'static) -> Task {
-    Task(tokio::spawn(watching).abort_handle())
+fn spawn(watching: impl Future<Output = ()> + Send + 'static, runner: &Runner) -> Task {
+    Task(runner.spawn(watching))
 }
 
-fn run(wanted: Wanted, up: Option<bool>, changed: &mpsc::UnboundedSender<Turned>) -> Running {
+fn run(
+    wanted: Wanted,
+    up: Option<bool>,
+    changed: &mpsc::UnboundedSender<Turned>,
+    runner: &Runner,
+) -> Running {
     let up = up.or(wanted.init_fail.then_some(false));
     let (sender, state) = watch::channel(ScriptState { up, last: None });
     let (kind, name) = &wanted.key;
@@ -274,7 +281,8 @@ fn run(wanted: Wanted, up: Option<bool>, changed: &mpsc::UnboundedSender<Turned>
     match check {
         Ok(check) => {
             let verdict = Verdict::new(wanted.rise, wanted.fall).knowing(up);
-            task = Some(spawn(watch_check(check, verdict, sender, changed.clone())));
+            let watching = watch_check(check, verdict, sender, changed.clone());
+            task = Some(spawn(watching, runner));
         }
         // What cannot be run has failed; everything else is served.
         Err(error) => {

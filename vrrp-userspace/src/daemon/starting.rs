@@ -90,6 +90,7 @@ impl Daemon {
             leases.unwrap_or_default(),
         );
         let checks = Checks::start(&config, changed, known, arbiters);
+        let checks = checks.context("start the thread that checks run on")?;
         let statics = Statics::new(config.statics.clone(), worker);
         let desk = Desk::start(desk::Settings::of(&config.global, router_id(&config)));
         let mut daemon = Self {

@@ -6,6 +6,7 @@ mod outcome;
 mod probe;
 pub mod processes;
 mod run;
+mod runner;
 mod verdict;
 mod watch;
 
@@ -14,6 +15,7 @@ pub use command::{Command, CommandError, Identity};
 pub use outcome::{LastRun, Outcome};
 pub use probe::{Expect, Haproxy, Http, Probe, Quorum, Socket};
 pub use processes::{ParamMatch, ProcessRule};
+pub use runner::Runner;
 pub use verdict::Verdict;
 pub use vrrp_common::arbiter::OnUnreachable;
 pub use watch::{Check, ScriptState, watch};

@@ -103,9 +103,12 @@ impl Attended {
 
 impl Drop for Attended {
     fn drop(&mut self) {
-        if let Some(child) = self.0.take()
-            && let Ok(runtime) = Handle::try_current()
-        {
+        let Some(child) = self.0.take() else {
+            return;
+        };
+        // Nobody may be there any longer to send anything else.
+        signal_group(&child, Signal::SIGTERM);
+        if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(end(child));
         }
     }

@@ -1,11 +1,11 @@
 //! One check, run at its interval.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
-    time::{self, MissedTickBehavior},
+    time::{self, Instant, MissedTickBehavior},
 };
 
 use vrrp_common::arbiter::OnUnreachable;
@@ -91,12 +91,18 @@ pub async fn watch(
     state: watch::Sender<ScriptState>,
     changed: mpsc::UnboundedSender<Turned>,
 ) {
-    let mut ticks = time::interval(check.interval);
+    // The first run is at once, the others at moments of their own: many checks that were started
+    // together would otherwise run together for ever.
+    let phase = check.interval.mul_f64(0.5 + fastrand::f64() / 2.0);
+    let mut ticks = time::interval_at(Instant::now() + phase, check.interval);
+    let mut is_first = true;
     // A run that is still going when the next is due makes that one be skipped.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut overdue: Option<JoinHandle<()>> = None;
     loop {
-        ticks.tick().await;
+        if !std::mem::take(&mut is_first) {
+            ticks.tick().await;
+        }
         let started = Instant::now();
         // A run that timed out and has not ended yet, whatever it was sent, has failed again.
         let run = if overdue.as_ref().is_some_and(|ending| !ending.is_finished()) {
