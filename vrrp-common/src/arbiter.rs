@@ -246,14 +246,17 @@ impl Tenant {
                 let own = self.wanted.unwrap_or(0);
                 self.gives_way = self.has_key && rival.is_some_and(|rival| rival > own);
             }
-            // Who does not want it any more has not got it, and gives it back.
+            // Who does not want it any more has not got it, and gives it back; even who wants it again by now.
             Answer::Acquired(holds) => {
                 self.silent_since_ns = None;
                 self.is_known = true;
                 self.gives_way = false;
-                self.holds = holds && self.wanted.is_some();
-                self.has_key = self.holds;
                 self.releases |= self.wanted.is_none();
+                self.holds = holds && !self.releases;
+                self.has_key = self.holds;
+                if self.releases {
+                    self.next_ns = now_ns;
+                }
             }
             Answer::Failed => {
                 // It may have been heard all the same.
