@@ -106,17 +106,45 @@ impl Cluster {
     }
 }
 
+/// The key of who holds the lease of the arbiter `judge` for the instance `VI`, as etcd's gateway wants it.
+const HOLDER: &str = "eHZycnAvanVkZ2UvVkkvaG9sZGVy"; // xvrrp/judge/VI/holder
+
+/// Takes the lease's key away by hand, as an operator may. Returns whether it was there.
+#[must_use]
+pub fn delete_holder(lan: &Lan, host: u8) -> bool {
+    let answer = ask_holder(lan, host, "deleterange");
+    answer.is_some_and(|answer| answer.contains("\"deleted\":\"1\""))
+}
+
+/// Whether somebody holds it.
+#[must_use]
+pub fn is_held(lan: &Lan, host: u8) -> bool {
+    let answer = ask_holder(lan, host, "range");
+    answer.is_some_and(|answer| answer.contains("\"count\":\"1\""))
+}
+
+fn ask_holder(lan: &Lan, host: u8, call: &str) -> Option<String> {
+    let body = format!("{{\"key\":\"{HOLDER}\"}}");
+    let length = body.len();
+    let request = format!("POST /v3/kv/{call} HTTP/1.0\r\nContent-Length: {length}\r\n\r\n{body}");
+    ask(&lan.hosts[usize::from(host)], Lan::address(host), &request)
+}
+
 fn healthy(namespace: &Namespace, address: Ipv4Addr) -> bool {
+    let answer = ask(namespace, address, "GET /health HTTP/1.0\r\n\r\n");
+    answer.is_some_and(|answer| answer.contains("\"true\""))
+}
+
+fn ask(namespace: &Namespace, address: Ipv4Addr, request: &str) -> Option<String> {
     use std::io::{Read as _, Write as _};
-    let answer = namespace.enter(|| {
+    namespace.enter(|| {
         let limit = Duration::from_millis(500);
         let to = std::net::SocketAddr::from((address, PORT));
         let mut stream = std::net::TcpStream::connect_timeout(&to, limit).ok()?;
         stream.set_read_timeout(Some(limit)).ok()?;
-        write!(stream, "GET /health HTTP/1.0\r\n\r\n").ok()?;
+        stream.write_all(request.as_bytes()).ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         Some(answer)
-    });
-    answer.is_some_and(|answer| answer.contains("\"true\""))
+    })
 }

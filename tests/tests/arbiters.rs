@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use xvrrp_tests::{
     asker::Asker,
     capture::Capture,
-    etcd::Cluster,
+    etcd::{self, Cluster},
     frames::{Said, arp_question},
     netns::Lan,
     process::Scratch,
@@ -287,6 +287,12 @@ fn a_lease_is_given_back_and_handed_over() {
         .status(&field.lan.hosts[0])
         .expect("a status");
     assert_eq!(status["instances"][0]["state"], "MASTER");
+    // Somebody takes the key away by hand: whoever held it notices, and asks for it again.
+    assert!(etcd::delete_holder(&field.lan, WITNESSES[0]));
+    wait_for("the lease to be held again", LONG, || {
+        etcd::is_held(&field.lan, WITNESSES[0]).then_some(())
+    });
+    field.wait_states(["MASTER", "BACKUP"]);
     let stopped_ns = wall_ns();
     field.routers[0].terminate();
     field.wait_answer(1, stopped_ns);

@@ -136,6 +136,33 @@ fn fast_flaps_are_told_in_order_and_the_last_is_true() {
     assert!(!fifo.exists(), "what the daemon has made goes with it");
 }
 
+/// A reader takes its time; the daemon ends only after it has read the end.
+#[test]
+fn who_reads_a_fifo_reads_its_end() {
+    let lan = Lan::new(1);
+    let host = &lan.hosts[0];
+    let scratch = Scratch::new("reader");
+    let log = scratch.path("read.log");
+    let text = format!(
+        "#!/bin/sh\nwhile read -r line; do sleep 0.1; echo \"$line\" >> {}; done < \"$1\"\n",
+        log.display()
+    );
+    let reader = scratch.write("reader.sh", &text);
+    fs::set_permissions(&reader, fs::Permissions::from_mode(0o755)).expect("chmod");
+    let config = format!(
+        "global_defs {{\n vrrp_notify_fifo {}\n vrrp_notify_fifo_script {}\n}}\n{}",
+        scratch.path("fifo").display(),
+        reader.display(),
+        instance(100, 0.1, "")
+    );
+    let mut router = Xvrrp::with_config(host, &scratch, &config);
+    router.wait_state(host, "MASTER", LONG);
+    router.terminate();
+    let lines = lines(&log);
+    let states: Vec<&str> = lines.iter().map(|line| state(line)).collect();
+    assert_eq!(states, ["BACKUP", "MASTER", "STOP"]);
+}
+
 #[test]
 fn mails_and_webhooks_wait_for_those_who_take_them() {
     let lan = Lan::new(2);
@@ -144,13 +171,15 @@ fn mails_and_webhooks_wait_for_those_who_take_them() {
     let scratch = Scratch::new("mails");
     let (check, path) = switch(&scratch, "0");
     let peer = Lan::address(1);
-    let config = format!(
-        "global_defs {{\n router_id lb1\n notification_email {{\n  a@example.org\n  b@example.org\n }}\n \
-         notification_email_from lb1@example.org\n smtp_server {peer} 2525\n smtp_connect_timeout 2\n \
-         smtp_alert\n webhook http://{peer}:8088/events\n}}\n{check}{}",
-        instance(100, 0.1, " track_script {\n  well\n }\n")
-    );
-    let router = Xvrrp::with_config(host, &scratch, &config);
+    let config = |port: u16| {
+        format!(
+            "global_defs {{\n router_id lb1\n notification_email {{\n  a@example.org\n  b@example.org\n }}\n \
+             notification_email_from lb1@example.org\n smtp_server {peer} {port}\n smtp_connect_timeout 2\n \
+             smtp_alert\n webhook http://{peer}:8088/events\n}}\n{check}{}",
+            instance(100, 0.1, " track_script {\n  well\n }\n")
+        )
+    };
+    let router = Xvrrp::with_config(host, &scratch, &config(2524));
     router.wait_state(host, "MASTER", LONG);
     // Nobody listens yet; the events wait.
     wait_for("mails to wait", LONG, || {
@@ -158,6 +187,8 @@ fn mails_and_webhooks_wait_for_those_who_take_them() {
         let waiting = |at: usize| status["told"][at]["waiting"].as_u64();
         (waiting(0)? == 2 && waiting(1)? == 2).then_some(())
     });
+    // What waits goes to the server that a reload names.
+    router.reloads(host, &scratch, &config(2525));
     flip(&path, false);
     router.wait_state(host, "FAULT", LONG);
     let (mails, posts) = (Taken::default(), Taken::default());
@@ -286,6 +317,12 @@ fn by_hand_out_and_in_again_and_another_priority() {
     assert!(upgraded.status.success(), "{}", first.process.log());
     let status = first.wait_state(first_host, "FAULT", LONG);
     assert_eq!(status["instances"][0]["drained"], true);
+    // And as another virtual router of the same name, even.
+    let other = first_config.replace("virtual_router_id 51", "virtual_router_id 52");
+    for config in [&other, &first_config] {
+        first.reloads(first_host, &first_dir, config);
+        first.wait_state(first_host, "FAULT", LONG);
+    }
     let (done, said) = by_hand(&first, first_host, &["undrain", "--all"]);
     assert!(done, "{said}");
     first.wait_state(first_host, "MASTER", LONG);

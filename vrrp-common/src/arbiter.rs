@@ -34,9 +34,11 @@ pub enum Ask {
 pub enum Answer {
     /// We have a lease.
     Leased,
-    /// It is kept, and this is the best candidate beside us, if any waits.
+    /// It is kept.
     Renewed {
-        /// Its priority.
+        /// Whether what we hold is ours by it.
+        holds: bool,
+        /// The priority of the best candidate beside us, if any waits.
         rival: Option<u8>,
     },
     /// There is no such lease any more.
@@ -104,6 +106,19 @@ pub struct Tenant {
     next_ns: u64,
 }
 
+/// What one process leaves to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// Until when the lease lasts for certain.
+    pub lease_until_ns: u64,
+    /// The priority that it is held with, or was when the party was last heard.
+    pub held_as: Option<u8>,
+    /// It is held by this very lease.
+    pub has_key: bool,
+    /// Since when nobody answers.
+    pub silent_since_ns: Option<u64>,
+}
+
 /// May be MASTER without end.
 pub const FOREVER: u64 = u64::MAX;
 
@@ -127,17 +142,29 @@ impl Tenant {
     }
 
     /// One that goes on with the lease that another process had. Who held it wants it, at first; a lease
-    /// that we do not know to hold anything is given back.
+    /// that we do not know to hold anything is given back. Silence goes on as well.
     #[must_use]
-    pub const fn resume(terms: Terms, lease_until_ns: u64, held_as: Option<u8>) -> Self {
+    pub const fn resume(terms: Terms, left: Left) -> Self {
         let mut tenant = Self::new(terms);
-        tenant.lease_until_ns = lease_until_ns;
-        tenant.holds = held_as.is_some();
-        tenant.has_key = tenant.holds;
-        tenant.wanted = held_as;
+        tenant.lease_until_ns = left.lease_until_ns;
+        tenant.silent_since_ns = left.silent_since_ns;
+        tenant.holds = left.held_as.is_some();
+        tenant.has_key = tenant.holds && left.has_key;
+        tenant.wanted = left.held_as;
         tenant.is_known = true;
-        tenant.releases = held_as.is_none();
+        tenant.releases = left.held_as.is_none();
         tenant
+    }
+
+    /// What the next process may go on with.
+    #[must_use]
+    pub const fn left(&self) -> Left {
+        Left {
+            lease_until_ns: self.lease_until_ns,
+            held_as: if self.holds { self.wanted } else { None },
+            has_key: self.has_key,
+            silent_since_ns: self.silent_since_ns,
+        }
     }
 
     /// Until when we may be MASTER; 0 = not at all.
@@ -166,18 +193,6 @@ impl Tenant {
             return None;
         }
         Some(self.silent_since_ns.is_none() || now_ns < self.lease_until_ns)
-    }
-
-    /// The priority that we hold it with.
-    #[must_use]
-    pub const fn held_as(&self) -> Option<u8> {
-        if self.has_key { self.wanted } else { None }
-    }
-
-    /// Until when our lease lasts for certain.
-    #[must_use]
-    pub const fn lease_until_ns(&self) -> u64 {
-        self.lease_until_ns
     }
 
     /// We are a candidate of this priority, or none any more. 0 is one that asks nobody to give way.
@@ -235,8 +250,13 @@ impl Tenant {
                 self.begin_lease(until_ns);
             }
             Answer::Lost | Answer::Released => self.begin_lease(0),
-            Answer::Renewed { rival } => {
+            Answer::Renewed { holds, rival } => {
                 self.lease_until_ns = until_ns;
+                if self.has_key && !holds {
+                    // Somebody has taken it away by hand.
+                    self.has_key = false;
+                    self.holds = false;
+                }
                 if self.wanted.is_some() && !self.has_key {
                     // Whether we hold it is known once that was asked: the silence lasts until then.
                     self.next_ns = now_ns;

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use vrrp_common::arbiter::{Answer, Ask, OnUnreachable, Tenant, Terms};
+use vrrp_common::arbiter::{Answer, Ask, FOREVER, Left, OnUnreachable, Tenant, Terms};
 
 const MS: u64 = 1_000_000;
 const TTL: u64 = 5_000 * MS;
@@ -76,7 +76,8 @@ impl Party {
                 self.leases.insert(lease, until);
                 let others = self.candidates.iter().filter(|(other, _)| **other != lease);
                 let rival = others.map(|(_, priority)| *priority).max();
-                (lease, Answer::Renewed { rival })
+                let holds = self.holder == Some(lease);
+                (lease, Answer::Renewed { holds, rival })
             }
             Ask::Acquire(priority) => {
                 self.candidates.insert(lease, priority);
@@ -395,9 +396,10 @@ fn a_better_candidate_ends_the_permit_at_once() {
     tenant.answer(0, 1, Ask::Lease, Answer::Leased);
     tenant.answer(1, 2, Ask::Acquire(90), Answer::Acquired(true));
     assert!(tenant.permit_until_ns(3) > 3);
-    tenant.answer(3, 4, Ask::Renew, Answer::Renewed { rival: Some(90) });
+    let renewed = |rival| Answer::Renewed { holds: true, rival };
+    tenant.answer(3, 4, Ask::Renew, renewed(Some(90)));
     assert!(tenant.permit_until_ns(5) > 5, "an equal one waits");
-    tenant.answer(5, 6, Ask::Renew, Answer::Renewed { rival: Some(91) });
+    tenant.answer(5, 6, Ask::Renew, renewed(Some(91)));
     assert_eq!(tenant.permit_until_ns(7), 0);
     tenant.want(8, None);
     assert_eq!(tenant.next(8), (Ask::Release, 8));
@@ -423,16 +425,48 @@ fn an_answer_to_an_earlier_wish_permits_nothing() {
     assert_eq!(tenant.next(7), (Ask::Release, 6));
 }
 
+/// Somebody has taken away by hand what we hold: another may have it by now.
+#[test]
+fn what_was_taken_away_is_asked_for_again() {
+    let mut tenant = Tenant::new(terms(OnUnreachable::Keep));
+    tenant.want(0, Some(100));
+    tenant.answer(0, 1, Ask::Lease, Answer::Leased);
+    tenant.answer(1, 2, Ask::Acquire(100), Answer::Acquired(true));
+    let (holds, rival) = (false, None);
+    tenant.answer(3, 4, Ask::Renew, Answer::Renewed { holds, rival });
+    assert_eq!(tenant.permit_until_ns(5), 0);
+    assert_eq!(tenant.next(5).0, Ask::Acquire(100));
+}
+
 /// A process goes on with what another held; a lease that may hold nothing is given back first.
 #[test]
 fn what_another_process_has_left() {
-    let now = 1_000 * MS;
-    let mut held = Tenant::resume(terms(OnUnreachable::Fault), now + TTL / 2, Some(100));
+    let now = 100_000 * MS;
+    let resume = |mode, lease_until_ns, held_as: Option<u8>, silent_since_ns| {
+        let left = Left {
+            lease_until_ns,
+            held_as,
+            has_key: held_as.is_some(),
+            silent_since_ns,
+        };
+        let tenant = Tenant::resume(terms(mode), left);
+        assert_eq!(tenant.left(), left);
+        tenant
+    };
+    let mut held = resume(OnUnreachable::Fault, now + TTL / 2, Some(100), None);
     assert_eq!(held.permit_until_ns(now), now + TTL / 2);
     assert_eq!(held.next(now).0, Ask::Renew);
     held.want(now, Some(100));
     assert_eq!(held.permit_until_ns(now), now + TTL / 2, "as before");
-    let mut unknown = Tenant::resume(terms(OnUnreachable::Fault), now + TTL / 2, None);
+    // The party has been silent for longer than the lease: what `keep` means goes on.
+    for (mode, permit) in [
+        (OnUnreachable::Keep, FOREVER),
+        (OnUnreachable::Fault, now - 1),
+    ] {
+        let silent = resume(mode, now - 1, Some(100), Some(now - TTL));
+        assert_eq!(silent.permit_until_ns(now), permit, "{mode:?}");
+    }
+    let mut unknown = resume(OnUnreachable::Fault, now + TTL / 2, None, None);
     unknown.want(now, Some(100));
     assert_eq!(unknown.permit_until_ns(now), 0);
     assert_eq!(unknown.next(now).0, Ask::Release);

@@ -12,6 +12,7 @@ pub mod discovery;
 pub mod election;
 pub mod handover;
 pub mod health;
+pub mod host;
 pub mod net;
 pub mod notify;
 pub mod privileges;

@@ -1,9 +1,15 @@
 //! HTTP towards others: checks, webhooks, etcd.
 
-use std::{fs, path::PathBuf, sync::OnceLock};
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 use anyhow::{Context as _, Result};
 use reqwest::{Certificate, Client, Identity, redirect::Policy};
+
+use crate::net::Names;
 
 /// Whom to trust over TLS, and as whom to appear. Without anything: the machine's own authorities.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +46,7 @@ pub fn client(trust: &Trust) -> Result<Client> {
         .no_proxy()
         // Whether somebody answers is asked anew each time.
         .pool_max_idle_per_host(0)
+        .dns_resolver(Arc::new(Names))
         .redirect(Policy::none())
         .user_agent(concat!("xvrrp/", env!("CARGO_PKG_VERSION")));
     if let Some(path) = &trust.authority {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use vrrp_common::arbiter::{Answer, Ask};
 
 use super::Contract;
-use crate::web;
+use crate::{host, web};
 
 /// What asks.
 pub(super) struct Client {
@@ -73,6 +73,14 @@ struct Pair {
     value: String,
     #[serde(default)]
     lease: String,
+}
+
+impl Done {
+    /// The first key of the answer to the request of that number.
+    fn first_of(&self, at: usize) -> Option<&Pair> {
+        let range = self.responses.get(at)?.response_range.as_ref();
+        range?.kvs.first()
+    }
 }
 
 impl Pair {
@@ -148,9 +156,10 @@ impl Client {
     /// Reads first, which the cluster's majority has to agree to, then keeps the lease: a member that has
     /// lost the majority and does not know it yet could keep a lease that nobody else knows of.
     async fn renew(&self, lease: i64) -> Result<Said, String> {
-        let read = json!({ "success": [self.candidates()] });
+        let read = json!({ "success": [self.candidates(), self.holder()] });
         let done: Done = self.post("kv/txn", &read).await?;
         let rival = best_rival(&done, lease);
+        let holds = done.first_of(1).is_some_and(|holder| holder.is_of(lease));
         let kept: Kept = self
             .post("lease/keepalive", &json!({ "ID": lease.to_string() }))
             .await?;
@@ -159,7 +168,7 @@ impl Client {
             (0, Answer::Lost, "the lease has run out".to_owned())
         } else {
             let said = "the lease is renewed".to_owned();
-            (lease, Answer::Renewed { rival }, said)
+            (lease, Answer::Renewed { holds, rival }, said)
         })
     }
 
@@ -176,11 +185,7 @@ impl Client {
             }
             other => other?,
         };
-        let holder = done
-            .responses
-            .get(2)
-            .and_then(|it| it.response_range.as_ref());
-        let holder = holder.and_then(|range| range.kvs.first());
+        let holder = done.first_of(2);
         if holder.is_some_and(|holder| holder.is_of(lease)) {
             return Ok((lease, Answer::Acquired(true), "holds the lease".to_owned()));
         }
@@ -198,7 +203,7 @@ impl Client {
     /// Puts our name where nobody's is.
     async fn take(&self, lease: i64) -> Result<Said, String> {
         let key = base64(&format!("{}holder", self.prefix));
-        let own = format!("{} (pid {})", host(), std::process::id());
+        let own = format!("{} (pid {})", host::name(), std::process::id());
         let take = json!({
             "compare": [{ "key": key, "target": "CREATE", "result": "EQUAL", "create_revision": "0" }],
             "success": [
@@ -283,10 +288,4 @@ fn best_rival(done: &Done, lease: i64) -> Option<u8> {
     let candidates = ranges.take(1).flat_map(|range| &range.kvs);
     let others = candidates.filter(|pair| !pair.is_of(lease));
     others.filter_map(|pair| pair.text().parse().ok()).max()
-}
-
-fn host() -> String {
-    let host = nix::unistd::gethostname().ok();
-    let host = host.and_then(|host| host.into_string().ok());
-    host.unwrap_or_else(|| "localhost".to_owned())
 }

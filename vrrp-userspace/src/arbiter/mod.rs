@@ -16,7 +16,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time,
 };
-use vrrp_common::arbiter::{Answer, Ask, Tenant, Terms};
+use vrrp_common::arbiter::{Answer, Ask, Left, Tenant, Terms};
 
 use crate::{
     clock,
@@ -29,6 +29,15 @@ use etcd::Client;
 /// How soon a candidate tries again.
 const RETRY: Duration = Duration::from_millis(100);
 
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Left")]
+struct LeftFields {
+    lease_until_ns: u64,
+    held_as: Option<u8>,
+    has_key: bool,
+    silent_since_ns: Option<u64>,
+}
+
 /// A lease that the next process may go on with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseLeft {
@@ -40,10 +49,9 @@ pub struct LeaseLeft {
     pub ttl_s: u64,
     /// The number of the lease in etcd.
     pub number: i64,
-    /// Until when it lasts for certain, in nanoseconds of `CLOCK_BOOTTIME`.
-    pub until_ns: u64,
-    /// The priority that we hold it with, if we do.
-    pub held_as: Option<u8>,
+    /// How we stand with it. Times in nanoseconds of `CLOCK_BOOTTIME`.
+    #[serde(with = "LeftFields")]
+    pub tenancy: Left,
 }
 
 /// How it stands, for `status` and for the next process.
@@ -106,7 +114,7 @@ impl Lease {
         let (messages, inbox) = mpsc::unbounded_channel();
         let slot = Arc::new(AtomicU32::new(slot));
         let tenant = match &left {
-            Some(left) => Tenant::resume(contract.terms, left.until_ns, left.held_as),
+            Some(left) => Tenant::resume(contract.terms, left.tenancy),
             None => Tenant::new(contract.terms),
         };
         let permit_until_ns = tenant.permit_until_ns(clock::now_ns());
@@ -255,17 +263,16 @@ impl Keeper {
             });
         }
         let reachable = self.tenant.is_reachable(now_ns);
-        let until_ns = self.tenant.lease_until_ns();
+        let tenancy = self.tenant.left();
         let state = LeaseState {
             reachable,
             permit_until_ns,
-            left: (self.number != 0 && until_ns > 0).then_some(LeaseLeft {
+            left: (self.number != 0 && tenancy.lease_until_ns > 0).then_some(LeaseLeft {
                 endpoints: self.contract.etcd.endpoints.clone(),
                 prefix: self.contract.etcd.prefix.clone(),
                 ttl_s: self.contract.etcd.ttl.as_secs(),
                 number: self.number,
-                until_ns,
-                held_as: self.tenant.held_as(),
+                tenancy,
             }),
             said: said.to_owned(),
         };

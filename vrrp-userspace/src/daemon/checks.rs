@@ -113,8 +113,9 @@ impl Checks {
             runner: Runner::start()?,
             arbiters,
         };
+        let is_succession = known.is_some();
         let known = known.cloned().unwrap_or_default();
-        checks.follow(config, &known);
+        checks.follow(config, &known, is_succession);
         Ok(checks)
     }
 
@@ -122,10 +123,10 @@ impl Checks {
     /// what was known of it. keepalived keeps results as well.
     pub(super) fn reload(&mut self, config: &Config) {
         let known = self.standings();
-        self.follow(config, &known);
+        self.follow(config, &known, false);
     }
 
-    fn follow(&mut self, config: &Config, known: &BTreeMap<String, bool>) {
+    fn follow(&mut self, config: &Config, known: &BTreeMap<String, bool>, is_succession: bool) {
         let used = used(config);
         let is_used = |key: &Key| used.contains(&(key.0, &*key.1));
         let wanted: BTreeMap<Key, Wanted> = wanted(config)
@@ -144,17 +145,25 @@ impl Checks {
                 self.running.insert(key, running);
             }
         }
-        self.follow_files(config, &used);
+        self.follow_files(config, &used, is_succession);
         self.follow_processes(config, &used);
     }
 
-    fn follow_files(&mut self, config: &Config, used: &BTreeSet<(TrackKind, &str)>) {
+    /// `is_succession`: the daemon before has written what is to be written first.
+    fn follow_files(
+        &mut self,
+        config: &Config,
+        used: &BTreeSet<(TrackKind, &str)>,
+        is_succession: bool,
+    ) {
         let all = config.files.values();
         let mut wanted = BTreeMap::new();
         for file in all.filter(|it| used.contains(&(TrackKind::File, &*it.name))) {
             wanted.insert(file.name.clone(), file.path.clone());
             let is_new = !self.files.wanted.contains_key(&file.name);
             if let Some((number, overwrites)) = file.init.filter(|_| is_new)
+                && let overwrites = overwrites
+                && !is_succession
                 && let Err(error) = files::write_first(&file.path, number, overwrites)
             {
                 let path = file.path.display();

@@ -328,11 +328,8 @@ async fn until(at: Option<time::Instant>) {
 /// The name of this machine in messages: `router_id`, or the host name.
 #[must_use]
 pub fn router_id(config: &Config) -> String {
-    config.global.router_id.clone().unwrap_or_else(|| {
-        let name = nix::unistd::gethostname().ok();
-        name.and_then(|name| name.into_string().ok())
-            .unwrap_or_else(|| "localhost".to_owned())
-    })
+    let configured = config.global.router_id.clone();
+    configured.unwrap_or_else(crate::host::name)
 }
 
 /// The configuration file to use where none is named.

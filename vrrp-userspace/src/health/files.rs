@@ -2,14 +2,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
-    io::{self, Read as _},
+    fs::{self, File},
+    io::{self, Read as _, Write as _},
     os::{
         fd::{AsFd as _, AsRawFd, RawFd},
         unix::fs::OpenOptionsExt as _,
     },
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
@@ -24,6 +24,8 @@ use crate::config::model::TrackKind;
 
 /// How often directories are looked for that were not there, and files on file systems that tell nobody.
 const PERIOD: Duration = Duration::from_secs(1);
+/// For how long a file must be empty until that counts: whoever writes one empties it first.
+const EMPTY: Duration = Duration::from_millis(100);
 /// More than any number.
 const LONGEST: u64 = 64;
 
@@ -48,11 +50,22 @@ pub async fn watch(
         if let Some(watcher) = &mut watcher {
             watcher.look_into(files.values().filter_map(|path| path.parent()));
         }
-        let numbers: Numbers = files
-            .iter()
-            .map(|(name, path)| (name.clone(), number_in(path)))
-            .collect();
-        let before = state.send_replace(numbers.clone());
+        let before = state.borrow().clone();
+        let mut numbers = Numbers::new();
+        let mut is_being_written = false;
+        for (name, path) in &files {
+            let content = content_of(path);
+            let kept = before.get(name).copied();
+            let number = match (kept, &content) {
+                (Some(kept), Some(content)) if content.is_being_written() => {
+                    is_being_written = true;
+                    kept
+                }
+                _ => content.map_or(0, |content| number(&content.text)),
+            };
+            numbers.insert(name.clone(), number);
+        }
+        state.send_replace(numbers.clone());
         for (name, number) in &numbers {
             let is_new = before.get(name) != Some(number);
             if is_new && changed.send((TrackKind::File, name.clone())).is_err() {
@@ -61,6 +74,7 @@ pub async fn watch(
         }
         tokio::select! {
             () = stirred(&mut watcher) => {}
+            () = time::sleep(EMPTY), if is_being_written => {}
             _ = ticks.tick() => {}
         }
     }
@@ -105,9 +119,8 @@ impl Watcher {
             if self.directories.contains_key(directory) {
                 continue;
             }
+            // What is not closed yet is being written.
             let flags = AddWatchFlags::IN_CLOSE_WRITE
-                | AddWatchFlags::IN_MODIFY
-                | AddWatchFlags::IN_CREATE
                 | AddWatchFlags::IN_DELETE
                 | AddWatchFlags::IN_MOVE
                 | AddWatchFlags::IN_DELETE_SELF
@@ -140,22 +153,39 @@ impl Watcher {
 }
 
 /// The number at the beginning of a file, as `strtol` reads it with base 0; 0 where there is none.
-/// What is no file is not read: somebody's FIFO would keep us for ever.
 #[must_use]
 pub fn number_in(path: &Path) -> i64 {
-    let read = || -> io::Result<String> {
+    content_of(path).map_or(0, |content| number(&content.text))
+}
+
+/// The beginning of a file.
+struct Content {
+    text: String,
+    changed: SystemTime,
+}
+
+impl Content {
+    fn is_being_written(&self) -> bool {
+        self.text.is_empty() && self.changed.elapsed().is_ok_and(|age| age < EMPTY)
+    }
+}
+
+/// What is in a file; `None` where it cannot be read.
+fn content_of(path: &Path) -> Option<Content> {
+    let read = || -> io::Result<Content> {
         let file = fs::OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_NONBLOCK)
             .open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
+        only_a_file(&file)?;
         let mut text = Vec::new();
-        file.take(LONGEST).read_to_end(&mut text)?;
-        Ok(String::from_utf8_lossy(&text).into_owned())
+        (&file).take(LONGEST).read_to_end(&mut text)?;
+        // Only now: what was read empty was emptied by then.
+        let changed = file.metadata()?.modified()?;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        Ok(Content { text, changed })
     };
-    read().map_or(0, |text| number(&text))
+    read().ok()
 }
 
 fn number(text: &str) -> i64 {
@@ -194,12 +224,62 @@ pub fn write_first(path: &Path, number: i64, overwrites: bool) -> io::Result<()>
     if path.exists() && !overwrites {
         return Ok(());
     }
-    fs::write(path, format!("{number}\n"))
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)?;
+    only_a_file(&file)?;
+    writeln!(file, "{number}")
+}
+
+/// What is no file is neither read nor written: somebody's FIFO would keep us for ever.
+fn only_a_file(file: &File) -> io::Result<()> {
+    if file.metadata()?.is_file() {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "there is something that is no file",
+    ))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::number;
+    use std::{collections::BTreeMap, fs::File, io::Write as _};
+
+    use tokio::sync::{mpsc, watch};
+
+    use super::{number, watch as watch_files};
+
+    /// Whoever writes a file empties it first: that is nobody's number.
+    #[tokio::test]
+    async fn what_is_being_written_counts_once_it_is_there() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("number");
+        std::fs::write(&path, "5").expect("write");
+        let files = BTreeMap::from([("it".to_owned(), path.clone())]);
+        let (state, known) = watch::channel(BTreeMap::new());
+        let (changed, mut told) = mpsc::unbounded_channel();
+        let watching = tokio::spawn(watch_files(files, state, changed));
+        let mut next = async || {
+            told.recv().await.expect("a change");
+            known.borrow().get("it").copied()
+        };
+        assert_eq!(next().await, Some(5));
+        for value in 100..300 {
+            let mut file = File::create(&path).expect("empty the file");
+            tokio::task::yield_now().await;
+            write!(file, "{value}").expect("write");
+            drop(file);
+            assert_eq!(next().await, Some(value));
+        }
+        // One that is emptied on purpose says 0.
+        drop(File::create(&path).expect("empty the file"));
+        assert_eq!(next().await, Some(0));
+        watching.abort();
+    }
 
     #[test]
     fn numbers_are_read_as_strtol_reads_them() {

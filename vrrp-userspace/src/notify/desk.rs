@@ -144,8 +144,8 @@ async fn serve(settings: Settings, mut messages: mpsc::UnboundedReceiver<Message
 struct Everybody {
     settings: Settings,
     fifos: Vec<Fifo>,
-    mails: Option<Outbox<lettre::Message>>,
-    hooks: Vec<(String, Outbox<Posted>)>,
+    mails: Option<Outbox<Mailer>>,
+    hooks: Vec<(String, Outbox<Webhook>)>,
     problems: Vec<(String, String)>,
 }
 
@@ -157,13 +157,7 @@ impl Everybody {
         let is_other_server = settings.mail.as_ref().map(MailSettings::server_alone)
             != self.settings.mail.as_ref().map(MailSettings::server_alone);
         if is_other_server || self.mails.is_none() {
-            self.mails = None;
-            if let Some(mail) = &settings.mail {
-                match Mailer::new(mail, &settings.router) {
-                    Ok(mailer) => self.mails = Some(Outbox::start(mailer)),
-                    Err(error) => self.complain("mails".to_owned(), format!("{error:#}")),
-                }
-            }
+            self.follow_mails(settings.mail.as_ref());
         }
         self.hooks
             .retain(|(url, _)| settings.webhooks.contains(url));
@@ -177,6 +171,27 @@ impl Everybody {
             }
         }
         self.settings = settings;
+    }
+
+    /// What waits goes to the other server: a login that was wrong may just have been corrected.
+    fn follow_mails(&mut self, wanted: Option<&MailSettings>) {
+        let before = self.mails.take();
+        let mailer = match wanted.map(Mailer::new) {
+            Some(Ok(mailer)) => mailer,
+            Some(Err(error)) => {
+                self.complain("mails".to_owned(), format!("{error:#}"));
+                self.mails = before;
+                return;
+            }
+            None => return,
+        };
+        self.mails = Some(match before {
+            Some(outbox) => {
+                outbox.turn_to(mailer);
+                outbox
+            }
+            None => Outbox::start(mailer),
+        });
     }
 
     fn follow_fifos(&mut self, settings: &Settings) {
@@ -240,11 +255,8 @@ impl Everybody {
             let waiting: usize = self.counts().iter().map(|told| told.waiting).sum();
             tracing::warn!("{waiting} messages about events could not be delivered, and are lost");
         }
-        for fifo in self.fifos.drain(..) {
-            if ending == Ending::Stop {
-                fifo.remove();
-            }
-        }
+        let closing = self.fifos.drain(..).map(|fifo| fifo.close(ending));
+        futures::future::join_all(closing).await;
     }
 
     fn counts(&self) -> Vec<Told> {

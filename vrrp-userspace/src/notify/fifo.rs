@@ -5,10 +5,7 @@ use std::{
     io,
     os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, chown},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -20,11 +17,12 @@ use nix::unistd::{Pid, mkfifo};
 use tokio::{
     io::AsyncWriteExt as _,
     net::unix::pipe::Sender,
-    sync::{mpsc, oneshot},
-    task::AbortHandle,
-    time,
+    sync::{mpsc, oneshot, watch},
+    task::{AbortHandle, JoinHandle},
+    time::{self, Instant},
 };
 
+use super::Ending;
 use crate::{
     config::model::{FifoSettings, NotifyScript, ScriptUser},
     health::{Command, Identity},
@@ -35,6 +33,8 @@ const WAITING: usize = 10_000;
 /// How long a reader that ended is waited for before the next one is started: longer each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// How long a reader may take to end by itself. One that has the FIFO open for writing as well never does.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// An open FIFO.
 pub(super) struct Fifo {
@@ -42,9 +42,8 @@ pub(super) struct Fifo {
     lines: mpsc::Sender<Line>,
     sent: AtomicU64,
     lost: AtomicU64,
-    writer: AbortHandle,
-    /// Only to be dropped.
-    _reader: Option<Reader>,
+    writer: JoinHandle<()>,
+    reader: Option<Reader>,
     /// It was not there before.
     is_ours: bool,
 }
@@ -70,7 +69,7 @@ impl Fifo {
         let (file, is_ours) = open(settings)?;
         let pipe = Sender::from_file(file)?;
         let (lines, queue) = mpsc::channel(WAITING);
-        let writer = tokio::spawn(write(pipe, queue)).abort_handle();
+        let writer = tokio::spawn(write(pipe, queue));
         let script = settings.script.as_ref();
         let reader = script.map(|script| Reader::start(script, default_user, &settings.path));
         Ok(Self {
@@ -79,7 +78,7 @@ impl Fifo {
             sent: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             writer,
-            _reader: reader,
+            reader,
             is_ours,
         })
     }
@@ -116,9 +115,17 @@ impl Fifo {
         }
     }
 
-    /// Takes it away, if the daemon has made it.
-    pub(super) fn remove(&self) {
-        if self.is_ours
+    /// Its reader ends by itself once it has read everything and nobody has the other end any longer; one
+    /// that does not, for a while, is ended. At the end of the daemon a FIFO that it has made is taken away.
+    pub(super) async fn close(mut self, ending: Ending) {
+        if let Some(reader) = self.reader.take() {
+            self.writer.abort();
+            // Aborted as it was told to be.
+            let _ = (&mut self.writer).await;
+            reader.finish().await;
+        }
+        if ending == Ending::Stop
+            && self.is_ours
             && let Err(error) = fs::remove_file(&self.settings.path)
         {
             tracing::warn!("remove {}: {error}", self.settings.path.display());
@@ -174,13 +181,13 @@ async fn write(mut pipe: Sender, mut queue: mpsc::Receiver<Line>) {
 struct Reader {
     keeper: AbortHandle,
     /// Its process group; 0 = none runs.
-    group: Arc<std::sync::atomic::AtomicI32>,
+    group: watch::Receiver<i32>,
 }
 
 impl Drop for Reader {
     fn drop(&mut self) {
         self.keeper.abort();
-        let group = self.group.load(Ordering::Relaxed);
+        let group = *self.group.borrow();
         if group > 0 {
             // One that is gone already is as wanted.
             let _ = killpg(Pid::from_raw(group), Signal::SIGTERM);
@@ -190,17 +197,23 @@ impl Drop for Reader {
 
 impl Reader {
     fn start(script: &NotifyScript, default_user: Option<&ScriptUser>, fifo: &Path) -> Self {
-        let group = Arc::default();
+        let (running, group) = watch::channel(0);
         let keeper = keep_reading(
             script.clone(),
             default_user.cloned(),
             fifo.to_owned(),
-            Arc::clone(&group),
+            running,
         );
         Self {
             keeper: tokio::spawn(keep_reading_logged(keeper)).abort_handle(),
             group,
         }
+    }
+
+    /// Waits until the script has ended; dropping it ends one that has not.
+    async fn finish(mut self) {
+        // An error means that none will run any more.
+        let _ = time::timeout(GRACE, self.group.wait_for(|group| *group == 0)).await;
     }
 }
 
@@ -215,7 +228,7 @@ async fn keep_reading(
     script: NotifyScript,
     default_user: Option<ScriptUser>,
     fifo: PathBuf,
-    group: Arc<std::sync::atomic::AtomicI32>,
+    running: watch::Sender<i32>,
 ) -> Result<(), String> {
     let line = &script.command;
     let command = Identity::resolve(script.user.as_ref(), default_user.as_ref())
@@ -224,13 +237,13 @@ async fn keep_reading(
     let path = fifo.display().to_string();
     let mut pause = FIRST_PAUSE;
     loop {
-        let started = time::Instant::now();
+        let started = Instant::now();
         let ended = match command.start(&[&path]) {
             Ok(mut child) => {
                 let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
-                group.store(pid.unwrap_or(0), Ordering::Relaxed);
+                running.send_replace(pid.unwrap_or(0));
                 let ended = child.wait().await;
-                group.store(0, Ordering::Relaxed);
+                running.send_replace(0);
                 ended.map_or_else(|error| error.to_string(), |status| status.to_string())
             }
             Err(error) => error.to_string(),

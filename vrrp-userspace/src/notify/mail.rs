@@ -17,7 +17,10 @@ use super::{
     event::Event,
     outbox::{Refusal, Taker},
 };
-use crate::config::model::{MailSettings, MailTls};
+use crate::{
+    config::model::{MailSettings, MailTls},
+    host,
+};
 
 /// The server that takes mails.
 pub(super) struct Mailer {
@@ -26,7 +29,7 @@ pub(super) struct Mailer {
 }
 
 impl Mailer {
-    pub(super) fn new(settings: &MailSettings, router: &str) -> Result<Self> {
+    pub(super) fn new(settings: &MailSettings) -> Result<Self> {
         // Another call has done it already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (host, port) = &settings.server;
@@ -37,7 +40,7 @@ impl Mailer {
             MailTls::StartTls => Tls::Required(parameters()?),
             MailTls::Tls => Tls::Wrapper(parameters()?),
         };
-        let helo = settings.helo.clone().unwrap_or_else(|| router.to_owned());
+        let helo = settings.helo.clone().unwrap_or_else(host::name);
         let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host)
             .port(*port)
             .tls(tls)

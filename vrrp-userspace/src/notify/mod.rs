@@ -10,7 +10,10 @@ mod webhook;
 
 use std::{
     process::ExitStatus,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -53,6 +56,8 @@ pub struct Notifier {
     /// `notify_priority_changes`.
     tells_priority: bool,
     last: Arc<Mutex<Option<LastScript>>>,
+    /// A `notify_master_rx_lower_pri` waits in the queue.
+    rx_lower_waits: Arc<AtomicBool>,
 }
 
 /// The script that ran last.
@@ -78,6 +83,7 @@ impl Notifier {
     ) -> Self {
         let (queue, messages) = mpsc::unbounded_channel();
         let last = Arc::default();
+        let rx_lower_waits = Arc::default();
         let notifier = Self {
             queue,
             subject: subject.clone(),
@@ -86,8 +92,16 @@ impl Notifier {
             alert: notify.alert,
             tells_priority: notify.tells_priority,
             last: Arc::clone(&last),
+            rx_lower_waits: Arc::clone(&rx_lower_waits),
         };
-        tokio::spawn(serve(subject, notify, script_user, messages, last));
+        let scripts = Scripts {
+            subject,
+            notify,
+            script_user,
+            last,
+            rx_lower_waits,
+        };
+        tokio::spawn(scripts.serve(messages));
         notifier
     }
 
@@ -135,12 +149,15 @@ impl Notifier {
         self.queue.send(message).is_ok()
     }
 
-    /// A MASTER has heard an advert that loses.
+    /// A MASTER has heard an advert that loses. Adverts that come while the script for an earlier one waits
+    /// for its turn are told by that one: whoever sends many keeps no other script waiting.
     pub fn tell_rx_lower_priority(&self, priority: u8) {
         let event = self.event(RX_LOWER_PRIORITY, priority, String::new(), false);
         self.desk.tell(event);
-        // The queue ends with the process.
-        let _ = self.queue.send(Message::RxLowerPriority);
+        if !self.rx_lower_waits.swap(true, Ordering::Relaxed) {
+            // The queue ends with the process.
+            let _ = self.queue.send(Message::RxLowerPriority);
+        }
     }
 
     /// The effective priority has changed.
@@ -184,41 +201,53 @@ impl Notifier {
     }
 }
 
-/// One script after the other.
-async fn serve(
+/// The other end of the queue.
+struct Scripts {
     subject: Subject,
-    mut notify: Notify,
-    mut script_user: Option<ScriptUser>,
-    mut messages: mpsc::UnboundedReceiver<Message>,
+    notify: Notify,
+    script_user: Option<ScriptUser>,
     last: Arc<Mutex<Option<LastScript>>>,
-) {
-    while let Some(message) = messages.recv().await {
-        let (scripts, done) = match message {
-            Message::Tell {
-                announced,
-                priority,
-                done,
-            } => (scripts(&subject, &notify, announced, priority), done),
-            Message::RxLowerPriority => {
-                let script = notify.rx_lower_priority.as_ref();
-                let scripts = script.map(|script| (script, Vec::new()));
-                (scripts.into_iter().collect(), None)
+    rx_lower_waits: Arc<AtomicBool>,
+}
+
+impl Scripts {
+    /// One script after the other.
+    async fn serve(mut self, mut messages: mpsc::UnboundedReceiver<Message>) {
+        while let Some(message) = messages.recv().await {
+            match message {
+                Message::Tell {
+                    announced,
+                    priority,
+                    done,
+                } => {
+                    let scripts = scripts(&self.subject, &self.notify, announced, priority);
+                    for (script, arguments) in scripts {
+                        self.run(script, arguments).await;
+                    }
+                    if let Some(done) = done {
+                        // Whoever waited may have given up.
+                        let _ = done.send(());
+                    }
+                }
+                Message::RxLowerPriority => {
+                    self.rx_lower_waits.store(false, Ordering::Relaxed);
+                    if let Some(script) = &self.notify.rx_lower_priority {
+                        self.run(script, Vec::new()).await;
+                    }
+                }
+                Message::Change(notify, user) => {
+                    (self.notify, self.script_user) = (*notify, user);
+                }
             }
-            Message::Change(other, user) => {
-                (notify, script_user) = (*other, user);
-                continue;
-            }
-        };
-        for (script, arguments) in scripts {
-            let outcome = run(subject.name(), script, script_user.as_ref(), &arguments).await;
-            let command = [vec![script.command.clone()], arguments].concat().join(" ");
-            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
-            *last = Some(LastScript { command, outcome });
         }
-        if let Some(done) = done {
-            // Whoever waited may have given up.
-            let _ = done.send(());
-        }
+    }
+
+    async fn run(&self, script: &NotifyScript, arguments: Vec<String>) {
+        let (name, user) = (self.subject.name(), self.script_user.as_ref());
+        let outcome = run(name, script, user, &arguments).await;
+        let command = [vec![script.command.clone()], arguments].concat().join(" ");
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some(LastScript { command, outcome });
     }
 }
 

@@ -47,39 +47,59 @@ pub(super) struct Tally {
     pub(super) lost: AtomicU64,
 }
 
+/// What is in the queue.
+enum Message<T: Taker> {
+    Item(T::Item),
+    /// From here on somebody else takes what waits.
+    Taker(T),
+}
+
 /// The queue towards one taker.
-pub(super) struct Outbox<I> {
-    queue: mpsc::UnboundedSender<I>,
+pub(super) struct Outbox<T: Taker> {
+    queue: mpsc::UnboundedSender<Message<T>>,
     waiting: Arc<watch::Sender<usize>>,
     tally: Arc<Tally>,
     task: AbortHandle,
 }
 
-impl<I> Drop for Outbox<I> {
+impl<T: Taker> Drop for Outbox<T> {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl<I: Send + Sync + 'static> Outbox<I> {
-    pub(super) fn start(taker: impl Taker<Item = I>) -> Self {
-        let (queue, items) = mpsc::unbounded_channel();
+impl<T: Taker> Outbox<T> {
+    pub(super) fn start(taker: T) -> Self {
+        let (queue, messages) = mpsc::unbounded_channel();
         let waiting = Arc::new(watch::channel(0).0);
         let tally = Arc::<Tally>::default();
-        let (counter, tallied) = (Arc::clone(&waiting), Arc::clone(&tally));
-        let task = tokio::spawn(deliver(taker, items, counter, tallied));
+        let delivery = Delivery {
+            taker,
+            messages,
+            queue: VecDeque::new(),
+            waiting: Arc::clone(&waiting),
+            tally: Arc::clone(&tally),
+            pause: FIRST_PAUSE,
+            fails: false,
+        };
         Self {
             queue,
             waiting,
             tally,
-            task: task.abort_handle(),
+            task: tokio::spawn(delivery.deliver()).abort_handle(),
         }
     }
 
-    pub(super) fn put(&self, item: I) {
+    pub(super) fn put(&self, item: T::Item) {
         self.waiting.send_modify(|count| *count += 1);
         // The task ends with its owner.
-        let _ = self.queue.send(item);
+        let _ = self.queue.send(Message::Item(item));
+    }
+
+    /// What waits, and what comes, is for somebody else from now on.
+    pub(super) fn turn_to(&self, taker: T) {
+        // The task ends with its owner.
+        let _ = self.queue.send(Message::Taker(taker));
     }
 
     /// How many were sent, lost, and wait.
@@ -99,60 +119,93 @@ impl<I: Send + Sync + 'static> Outbox<I> {
     }
 }
 
-async fn deliver<T: Taker>(
+/// The other end of the queue.
+struct Delivery<T: Taker> {
     taker: T,
-    mut items: mpsc::UnboundedReceiver<T::Item>,
+    messages: mpsc::UnboundedReceiver<Message<T>>,
+    queue: VecDeque<T::Item>,
     waiting: Arc<watch::Sender<usize>>,
     tally: Arc<Tally>,
-) {
-    let one_less = || waiting.send_modify(|count| *count = count.saturating_sub(1));
-    let mut queue: VecDeque<T::Item> = VecDeque::new();
-    let mut pause = FIRST_PAUSE;
-    let mut fails = false;
-    loop {
-        if queue.is_empty() {
-            match items.recv().await {
-                Some(item) => queue.push_back(item),
-                None => return,
+    pause: Duration,
+    fails: bool,
+}
+
+impl<T: Taker> Delivery<T> {
+    async fn deliver(mut self) {
+        loop {
+            while let Ok(message) = self.messages.try_recv() {
+                self.receive(message);
             }
-        }
-        while let Ok(item) = items.try_recv() {
-            queue.push_back(item);
-        }
-        while queue.len() > WAITING {
-            queue.pop_front();
-            tally.lost.fetch_add(1, Ordering::Relaxed);
-            one_less();
-        }
-        let Some(item) = queue.front() else {
-            continue;
-        };
-        match taker.send(item).await {
-            Ok(()) => {
-                if std::mem::take(&mut fails) {
-                    tracing::info!("{} takes messages again", taker.name());
+            let Some(item) = self.queue.front() else {
+                match self.messages.recv().await {
+                    Some(message) => self.receive(message),
+                    None => return,
+                };
+                continue;
+            };
+            match self.taker.send(item).await {
+                Ok(()) => {
+                    if std::mem::take(&mut self.fails) {
+                        tracing::info!("{} takes messages again", self.taker.name());
+                    }
+                    self.pause = FIRST_PAUSE;
+                    self.drop_first(|tally| &tally.sent);
                 }
-                pause = FIRST_PAUSE;
-                queue.pop_front();
-                tally.sent.fetch_add(1, Ordering::Relaxed);
-                one_less();
-            }
-            Err(Refusal {
-                why,
-                is_final: true,
-            }) => {
-                tracing::error!("{} refuses a message for good: {why}", taker.name());
-                queue.pop_front();
-                tally.lost.fetch_add(1, Ordering::Relaxed);
-                one_less();
-            }
-            Err(Refusal { why, .. }) => {
-                if !std::mem::replace(&mut fails, true) {
-                    tracing::warn!("{}: {why}; trying again until it works", taker.name());
+                Err(Refusal {
+                    why,
+                    is_final: true,
+                }) => {
+                    tracing::error!("{} refuses a message for good: {why}", self.taker.name());
+                    self.drop_first(|tally| &tally.lost);
                 }
-                time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                Err(Refusal { why, .. }) => {
+                    if !std::mem::replace(&mut self.fails, true) {
+                        let name = self.taker.name();
+                        tracing::warn!("{name}: {why}; trying again until it works");
+                    }
+                    self.wait().await;
+                }
             }
         }
+    }
+
+    /// Whether the taker is another one now.
+    fn receive(&mut self, message: Message<T>) -> bool {
+        match message {
+            Message::Item(item) => {
+                self.queue.push_back(item);
+                if self.queue.len() > WAITING {
+                    self.drop_first(|tally| &tally.lost);
+                }
+                false
+            }
+            Message::Taker(taker) => {
+                self.taker = taker;
+                self.fails = false;
+                self.pause = FIRST_PAUSE;
+                true
+            }
+        }
+    }
+
+    fn drop_first(&mut self, counter: fn(&Tally) -> &AtomicU64) {
+        if self.queue.pop_front().is_some() {
+            counter(&self.tally).fetch_add(1, Ordering::Relaxed);
+            self.waiting
+                .send_modify(|count| *count = count.saturating_sub(1));
+        }
+    }
+
+    /// Until it is worth another attempt: after a pause, longer each time, or with another taker.
+    async fn wait(&mut self) {
+        let until = time::Instant::now() + self.pause;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        while let Ok(Some(message)) = time::timeout_at(until, self.messages.recv()).await {
+            if self.receive(message) {
+                return;
+            }
+        }
+        // An owner that is gone ends this task, and must not make it spin until then.
+        time::sleep_until(until).await;
     }
 }

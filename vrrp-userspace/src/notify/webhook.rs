@@ -74,8 +74,10 @@ impl Taker for Webhook {
         }
         Err(Refusal {
             why: format!("status {status}"),
-            // Who says that the question is wrong says so again; who is busy does not.
-            is_final: status.is_client_error() && !matches!(status.as_u16(), 408 | 425 | 429),
+            // Who says that the question is wrong, or that another is to be asked, says so again; who is
+            // busy does not.
+            is_final: (status.is_redirection() || status.is_client_error())
+                && !matches!(status.as_u16(), 408 | 425 | 429),
         })
     }
 

@@ -207,6 +207,24 @@ impl Draft {
         }
         arbiter.interval = self.interval.unwrap_or(arbiter.interval);
         arbiter.timeout = self.timeout.unwrap_or(arbiter.interval);
+        if let Judge::Etcd(etcd) = &arbiter.judge
+            && arbiter.interval + arbiter.timeout > etcd.ttl / 2
+        {
+            let quarter = etcd.ttl / 4;
+            refuse(
+                format!(
+                    "vrrp_arbiter {name} could lose its lease by one answer that is late: ttl {} s, \
+                     interval {} s, timeout {} s",
+                    etcd.ttl.as_secs(),
+                    arbiter.interval.as_secs_f64(),
+                    arbiter.timeout.as_secs_f64(),
+                ),
+                "interval and timeout together at most half of ttl; a quarter each is used where less \
+                 is not said",
+            );
+            arbiter.interval = arbiter.interval.min(quarter);
+            arbiter.timeout = arbiter.timeout.min(quarter);
+        }
         Some(arbiter)
     }
 }

@@ -147,13 +147,7 @@ impl Draft {
 fn default_from() -> String {
     let user = uzers::get_current_username();
     let user = user.map_or_else(|| "root".to_owned(), |it| it.to_string_lossy().into_owned());
-    format!("{user}@{}", host())
-}
-
-fn host() -> String {
-    let host = nix::unistd::gethostname().ok();
-    let host = host.and_then(|host| host.into_string().ok());
-    host.unwrap_or_else(|| "localhost".to_owned())
+    format!("{user}@{}", crate::host::name())
 }
 
 fn address(word: &Word, diagnostics: &mut Diagnostics) -> Option<String> {
@@ -161,7 +155,7 @@ fn address(word: &Word, diagnostics: &mut Diagnostics) -> Option<String> {
     let address = if word.text.contains('@') {
         word.text.clone()
     } else {
-        format!("{}@{}", word.text, host())
+        format!("{}@{}", word.text, crate::host::name())
     };
     if address.parse::<lettre::message::Mailbox>().is_ok() {
         return Some(address);

@@ -55,14 +55,14 @@ impl Daemon {
         let known = self.known(&table);
         self.going.clone_from(&known.ours);
         let statics_differ = config.statics != self.config.statics;
-        self.remove_what_goes(&config, &mut outcome).await;
+        let drained = self.remove_what_goes(&config, &mut outcome).await;
         self.config = config;
         let (new, changes) = self.change_what_stays(&table, &known, &mut outcome);
         if statics_differ {
             let wanted = self.config.statics.clone();
             self.statics.change(wanted, &table, &known).await;
         }
-        self.add(new, &table, &known, &mut outcome)?;
+        self.add(new, &drained, &table, &known, &mut outcome)?;
         let free = self.groups.reload(
             &self.config,
             &self.supervised,
@@ -158,8 +158,14 @@ impl Daemon {
         }
     }
 
-    /// Instances that are gone, or that are other routers now, resign, and their scripts are told.
-    async fn remove_what_goes(&mut self, config: &Config, outcome: &mut Outcome) {
+    /// Instances that are gone, or that are other routers now, resign, and their scripts are told. Returns
+    /// the names of those that somebody has drained: what has their name next stays out.
+    async fn remove_what_goes(
+        &mut self,
+        config: &Config,
+        outcome: &mut Outcome,
+    ) -> BTreeSet<String> {
+        let mut drained = BTreeSet::new();
         let new = config.instances.iter();
         let new: HashMap<&str, &Instance> = new.map(|it| (&*it.name, it)).collect();
         let goes = |it: &&Supervised| {
@@ -169,7 +175,7 @@ impl Daemon {
         let going = self.supervised.values().filter(goes);
         let going: Vec<RouterId> = going.map(|it| it.id).collect();
         if going.is_empty() {
-            return;
+            return drained;
         }
         for id in &going {
             self.election.send(Command::Retire(*id));
@@ -182,6 +188,9 @@ impl Daemon {
             };
             self.dataplane.give_back(supervised.slot);
             let Instance { name, priority, .. } = supervised.instance;
+            if supervised.drained {
+                drained.insert(name.clone());
+            }
             tracing::info!("({name}) removed, or another virtual router from now on");
             if !new.contains_key(&*name) {
                 outcome.removed.push(name);
@@ -196,6 +205,7 @@ impl Daemon {
         }
         // Who takes longer goes on by itself.
         let _ = time::timeout(SCRIPTS, futures::future::join_all(told)).await;
+        drained
     }
 
     /// Returns the instances that are new, and what the election is to be told of the others.
@@ -234,6 +244,7 @@ impl Daemon {
     fn add(
         &mut self,
         new: Vec<Instance>,
+        drained: &BTreeSet<String>,
         table: &InterfaceTable,
         known: &Known,
         outcome: &mut Outcome,
@@ -253,6 +264,7 @@ impl Daemon {
             let is_member = grouped.contains(&*name);
             let supervised = self.take_in(instance, is_member)?;
             supervised.held_back = is_held_back;
+            supervised.drained = drained.contains(&name);
             supervised.notice_own_anew(table, known, &BTreeSet::new());
             outcome.added.push(name);
         }

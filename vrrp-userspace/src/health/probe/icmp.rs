@@ -10,6 +10,8 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::io::{Interest, unix::AsyncFd};
 use vrrp_common::checksum;
 
+use crate::net;
+
 /// Every request has a number of its own, so that a late answer is not taken for another's.
 static SEQUENCE: AtomicU16 = AtomicU16::new(0);
 
@@ -66,11 +68,11 @@ async fn resolve(host: &str) -> Result<IpAddr, String> {
     if let Ok(address) = host.parse() {
         return Ok(address);
     }
-    let mut found = tokio::net::lookup_host((host, 0))
+    let found = net::resolve(&format!("{host}:0"))
         .await
         .map_err(|error| format!("{host}: {error}"))?;
     let first = found
-        .next()
+        .first()
         .ok_or_else(|| format!("{host} has no address"))?;
     Ok(first.ip())
 }
