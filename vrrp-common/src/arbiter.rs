@@ -148,6 +148,8 @@ impl Tenant {
         let mut tenant = Self::new(terms);
         tenant.lease_until_ns = left.lease_until_ns;
         tenant.silent_since_ns = left.silent_since_ns;
+        // Who has left something was answered, or knows that nobody answers.
+        tenant.is_tried = true;
         tenant.holds = left.held_as.is_some();
         tenant.has_key = tenant.holds && left.has_key;
         tenant.wanted = left.held_as;

@@ -139,6 +139,8 @@ enum Trouble {
     Pause(u64),
     /// One gives up what it has.
     Yield(usize),
+    /// Another process takes the place of one.
+    Upgrade(usize),
 }
 
 fn trouble() -> impl Strategy<Value = Trouble> {
@@ -147,6 +149,7 @@ fn trouble() -> impl Strategy<Value = Trouble> {
         (0..3_usize, 1..12_000_u64).prop_map(|(node, ms)| Trouble::Stop(node, ms * MS)),
         (1..12_000_u64).prop_map(|ms| Trouble::Pause(ms * MS)),
         (0..3_usize).prop_map(Trouble::Yield),
+        (0..3_usize).prop_map(Trouble::Upgrade),
     ]
 }
 
@@ -165,6 +168,7 @@ struct World {
     loses: bool,
     /// `fault`: never two. With the other modes that holds once everybody is answered again.
     promises_one: bool,
+    mode: OnUnreachable,
 }
 
 impl World {
@@ -201,6 +205,7 @@ impl World {
             random: seed | 1,
             loses: true,
             promises_one: mode == OnUnreachable::Fault,
+            mode,
         }
     }
 
@@ -316,6 +321,24 @@ impl World {
             Trouble::Yield(node) => {
                 let node = &mut self.nodes[*node];
                 node.wants_from = now + 400 * MS;
+            }
+            Trouble::Upgrade(at) => {
+                let node = &mut self.nodes[*at];
+                let left = node.tenant.left();
+                let is_something = left.lease_until_ns > 0 || left.silent_since_ns.is_some();
+                node.tenant = if is_something {
+                    Tenant::resume(terms(self.mode), left)
+                } else {
+                    Tenant::new(terms(self.mode))
+                };
+                // What it wants it is told anew.
+                node.told = [(now + node.hears_late, node.last)].into();
+                // What was asked is heard all the same, and nobody is there for the answer.
+                if let Some((ask, _, pending)) = node.asked.take()
+                    && pending.heard_at.is_some()
+                {
+                    self.party.answer(now + 1, node.lease, ask);
+                }
             }
         }
     }
@@ -458,6 +481,21 @@ fn what_another_process_has_left() {
     assert_eq!(held.next(now).0, Ask::Renew);
     held.want(now, Some(100));
     assert_eq!(held.permit_until_ns(now), now + TTL / 2, "as before");
+    // Held by `keep` alone, by a lease that has no key: as before while nobody answers, and nothing of it
+    // once somebody does.
+    for (mode, permit) in [(OnUnreachable::Keep, FOREVER), (OnUnreachable::Fault, 0)] {
+        let left = Left {
+            lease_until_ns: now + TTL,
+            held_as: Some(100),
+            has_key: false,
+            silent_since_ns: Some(now - TTL),
+        };
+        let mut kept = Tenant::resume(terms(mode), left);
+        assert_eq!(kept.permit_until_ns(now), permit, "{mode:?}");
+        assert_eq!(kept.next(now).0, Ask::Acquire(100));
+        kept.answer(now, now + 1, Ask::Acquire(100), Answer::Acquired(false));
+        assert_eq!(kept.permit_until_ns(now), 0, "{mode:?}");
+    }
     // The party has been silent for longer than the lease: what `keep` means goes on.
     for (mode, permit) in [
         (OnUnreachable::Keep, FOREVER),

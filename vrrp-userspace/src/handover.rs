@@ -18,7 +18,7 @@ use nix::{
     fcntl::{FcntlArg, FdFlag, fcntl},
     sys::memfd::{MFdFlags, memfd_create},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
     arbiter::LeaseLeft,
@@ -54,11 +54,21 @@ pub struct Handover {
     /// What was counted, by interface index.
     pub counters: BTreeMap<u32, Vec<u64>>,
     /// Leases of arbiters, by arbiter and what they are for.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "what_can_be_read")]
     pub leases: BTreeMap<String, LeaseLeft>,
     /// The kernel's number of the `MASTER_SEEN` map.
     #[serde(default)]
     pub slots_id: Option<u32>,
+}
+
+/// A lease that an earlier daemon has written down in another way runs out by itself; nothing else is lost.
+fn what_can_be_read<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, LeaseLeft>, D::Error> {
+    let all = BTreeMap::<String, serde_json::Value>::deserialize(deserializer)?;
+    let all = all.into_iter();
+    let readable = all.filter_map(|(key, left)| Some((key, serde_json::from_value(left).ok()?)));
+    Ok(readable.collect())
 }
 
 /// An instance as it is left to the next daemon.

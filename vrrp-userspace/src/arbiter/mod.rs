@@ -117,11 +117,11 @@ impl Lease {
             Some(left) => Tenant::resume(contract.terms, left.tenancy),
             None => Tenant::new(contract.terms),
         };
-        let permit_until_ns = tenant.permit_until_ns(clock::now_ns());
+        let now_ns = clock::now_ns();
+        let permit_until_ns = tenant.permit_until_ns(now_ns);
         let (sender, state) = watch::channel(LeaseState {
             permit_until_ns,
-            // Who has left something was answered.
-            reachable: left.as_ref().map(|_| true),
+            reachable: tenant.is_reachable(now_ns),
             left: left.clone(),
             ..LeaseState::default()
         });
@@ -264,10 +264,12 @@ impl Keeper {
         }
         let reachable = self.tenant.is_reachable(now_ns);
         let tenancy = self.tenant.left();
+        let has_lease = self.number != 0 && tenancy.lease_until_ns > 0;
+        let is_worth_it = has_lease || tenancy.silent_since_ns.is_some();
         let state = LeaseState {
             reachable,
             permit_until_ns,
-            left: (self.number != 0 && tenancy.lease_until_ns > 0).then_some(LeaseLeft {
+            left: is_worth_it.then_some(LeaseLeft {
                 endpoints: self.contract.etcd.endpoints.clone(),
                 prefix: self.contract.etcd.prefix.clone(),
                 ttl_s: self.contract.etcd.ttl.as_secs(),

@@ -149,7 +149,7 @@ impl Checks {
         self.follow_processes(config, &used);
     }
 
-    /// `is_succession`: the daemon before has written what is to be written first.
+    /// `is_succession`: the daemon before has written over what was to be written over.
     fn follow_files(
         &mut self,
         config: &Config,
@@ -161,11 +161,11 @@ impl Checks {
         for file in all.filter(|it| used.contains(&(TrackKind::File, &*it.name))) {
             wanted.insert(file.name.clone(), file.path.clone());
             let is_new = !self.files.wanted.contains_key(&file.name);
-            if let Some((number, overwrites)) = file.init.filter(|_| is_new)
-                && let overwrites = overwrites
-                && !is_succession
-                && let Err(error) = files::write_first(&file.path, number, overwrites)
-            {
+            let Some((number, overwrites)) = file.init.filter(|_| is_new) else {
+                continue;
+            };
+            let overwrites = overwrites && !is_succession;
+            if let Err(error) = files::write_first(&file.path, number, overwrites) {
                 let path = file.path.display();
                 tracing::error!("init_file of track_file {}: {path}: {error}", file.name);
             }

@@ -54,9 +54,11 @@ impl Daemon {
 impl Supervised {
     /// Goes on with what was left of the same instance, if something was.
     pub(super) fn take_up(&mut self, left: &[InstanceLeft], ifindex: Option<u32>) {
+        // Out by hand is whoever has the name, whatever else it is by now.
+        let mut namesakes = left.iter().filter(|left| left.name == self.instance.name);
+        self.drained = namesakes.any(|left| left.drained);
         let same = left.iter().find(|left| is_same(left, &self.instance));
         if let Some(left) = same {
-            self.drained = left.drained;
             self.priority_by_hand = left.priority_by_hand;
         }
         let Some(left) = same.filter(|left| Some(left.ifindex) == ifindex) else {

@@ -247,11 +247,14 @@ fn only_a_file(file: &File) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, fs::File, io::Write as _};
+    use std::{collections::BTreeMap, fs::File};
 
-    use tokio::sync::{mpsc, watch};
+    use tokio::{
+        sync::{mpsc, watch},
+        time,
+    };
 
-    use super::{number, watch as watch_files};
+    use super::{EMPTY, number, watch as watch_files};
 
     /// Whoever writes a file empties it first: that is nobody's number.
     #[tokio::test]
@@ -268,16 +271,18 @@ mod tests {
             known.borrow().get("it").copied()
         };
         assert_eq!(next().await, Some(5));
-        for value in 100..300 {
-            let mut file = File::create(&path).expect("empty the file");
-            tokio::task::yield_now().await;
-            write!(file, "{value}").expect("write");
-            drop(file);
+        for value in 100..110 {
+            // The kernel tells of this; it is empty for a fifth of the time that counts.
+            drop(File::create(&path).expect("empty the file"));
+            time::sleep(EMPTY / 5).await;
+            std::fs::write(&path, value.to_string()).expect("write");
             assert_eq!(next().await, Some(value));
         }
         // One that is emptied on purpose says 0.
+        let emptied = time::Instant::now();
         drop(File::create(&path).expect("empty the file"));
         assert_eq!(next().await, Some(0));
+        assert!(emptied.elapsed() >= EMPTY * 9 / 10);
         watching.abort();
     }
 

@@ -1,13 +1,26 @@
 //! Names of hosts into addresses. A resolver that hangs holds a thread for as long as it likes, whoever has
-//! given up waiting: there are never more than a few of those, and what else blocks has its threads.
+//! given up waiting: whoever asks for the same name meanwhile waits for the same answer, so that there are
+//! never more threads than names.
 
-use std::{io, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, Shared},
+};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use tokio::{net::lookup_host, sync::Semaphore};
+use tokio::net::lookup_host;
 
-/// How many names are looked up at once.
-static LOOKUPS: Semaphore = Semaphore::const_new(64);
+type Found = Result<Vec<SocketAddr>, Arc<io::Error>>;
+
+/// What is looked up at the moment.
+static UNDER_WAY: Mutex<BTreeMap<String, Shared<BoxFuture<'static, Found>>>> =
+    Mutex::new(BTreeMap::new());
 
 /// The addresses of `HOST:PORT`.
 ///
@@ -18,14 +31,24 @@ pub async fn resolve(endpoint: &str) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = endpoint.parse() {
         return Ok(vec![address]);
     }
-    let permit = LOOKUPS.acquire().await.map_err(io::Error::other)?;
-    let endpoint = endpoint.to_owned();
+    let lookup = {
+        let mut under_way = UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner);
+        let lookup = under_way.entry(endpoint.to_owned());
+        lookup.or_insert_with(|| start(endpoint.to_owned())).clone()
+    };
+    lookup.await.map_err(io::Error::other)
+}
+
+/// A lookup that goes on whether somebody waits for it or not.
+fn start(endpoint: String) -> Shared<BoxFuture<'static, Found>> {
     let lookup = tokio::spawn(async move {
         let found = lookup_host(&endpoint).await;
-        drop(permit);
-        Ok(found?.collect())
+        let mut under_way = UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.remove(&endpoint);
+        found.map(Iterator::collect).map_err(Arc::new)
     });
-    lookup.await?
+    let found = lookup.map(|joined| joined.unwrap_or_else(|error| Err(Arc::new(error.into()))));
+    found.boxed().shared()
 }
 
 /// The same for HTTP.

@@ -144,7 +144,8 @@ async fn serve(settings: Settings, mut messages: mpsc::UnboundedReceiver<Message
 struct Everybody {
     settings: Settings,
     fifos: Vec<Fifo>,
-    mails: Option<Outbox<Mailer>>,
+    /// With the server that it sends to.
+    mails: Option<(MailSettings, Outbox<Mailer>)>,
     hooks: Vec<(String, Outbox<Webhook>)>,
     problems: Vec<(String, String)>,
 }
@@ -154,11 +155,7 @@ impl Everybody {
     fn follow(&mut self, settings: Settings) {
         self.problems.clear();
         self.follow_fifos(&settings);
-        let is_other_server = settings.mail.as_ref().map(MailSettings::server_alone)
-            != self.settings.mail.as_ref().map(MailSettings::server_alone);
-        if is_other_server || self.mails.is_none() {
-            self.follow_mails(settings.mail.as_ref());
-        }
+        self.follow_mails(settings.mail.as_ref());
         self.hooks
             .retain(|(url, _)| settings.webhooks.contains(url));
         for url in &settings.webhooks {
@@ -175,23 +172,25 @@ impl Everybody {
 
     /// What waits goes to the other server: a login that was wrong may just have been corrected.
     fn follow_mails(&mut self, wanted: Option<&MailSettings>) {
-        let before = self.mails.take();
-        let mailer = match wanted.map(Mailer::new) {
-            Some(Ok(mailer)) => mailer,
-            Some(Err(error)) => {
-                self.complain("mails".to_owned(), format!("{error:#}"));
-                self.mails = before;
-                return;
-            }
-            None => return,
+        let Some(wanted) = wanted else {
+            self.mails = None;
+            return;
         };
-        self.mails = Some(match before {
-            Some(outbox) => {
+        let server = wanted.server_alone();
+        if matches!(&self.mails, Some((before, _)) if *before == server) {
+            return;
+        }
+        let mailer = match Mailer::new(wanted) {
+            Ok(mailer) => mailer,
+            Err(error) => return self.complain("mails".to_owned(), format!("{error:#}")),
+        };
+        match &mut self.mails {
+            Some((before, outbox)) => {
+                *before = server;
                 outbox.turn_to(mailer);
-                outbox
             }
-            None => Outbox::start(mailer),
-        });
+            None => self.mails = Some((server, Outbox::start(mailer))),
+        }
     }
 
     fn follow_fifos(&mut self, settings: &Settings) {
@@ -225,7 +224,7 @@ impl Everybody {
             return;
         }
         let router = &self.settings.router;
-        if let (Some(outbox), Some(mail)) = (&self.mails, &self.settings.mail)
+        if let (Some((_, outbox)), Some(mail)) = (&self.mails, &self.settings.mail)
             && event.alert.unwrap_or(mail.by_default)
             && !(mail.spares_faults && event.word == "FAULT")
         {
@@ -244,7 +243,7 @@ impl Everybody {
             for fifo in &self.fifos {
                 fifo.flush().await;
             }
-            if let Some(outbox) = &self.mails {
+            if let Some((_, outbox)) = &self.mails {
                 outbox.empty().await;
             }
             for (_, outbox) in &self.hooks {
@@ -273,7 +272,7 @@ impl Everybody {
         let mails = self
             .mails
             .iter()
-            .map(|outbox| of("mails".to_owned(), outbox.counts()));
+            .map(|(_, outbox)| of("mails".to_owned(), outbox.counts()));
         let hooks = self.hooks.iter();
         let hooks = hooks.map(|(url, outbox)| of(url.clone(), outbox.counts()));
         let problems = self.problems.iter().map(|(name, why)| Told {

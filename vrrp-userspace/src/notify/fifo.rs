@@ -251,8 +251,11 @@ async fn keep_reading(
         if started.elapsed() > LONGEST_PAUSE {
             pause = FIRST_PAUSE;
         }
-        tracing::warn!("the reader of {path}: {line}: {ended}; another one in {pause:?}");
+        // Whoever closes the FIFO ends this task here.
         time::sleep(pause).await;
+        tracing::warn!(
+            "the reader of {path}: {line}: {ended}, {pause:?} ago; starting another one"
+        );
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }

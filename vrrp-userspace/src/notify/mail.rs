@@ -7,6 +7,7 @@ use lettre::{
     AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor,
     message::{Mailbox, header},
     transport::smtp::{
+        self,
         authentication::Credentials,
         client::{Tls, TlsParameters},
         extension::ClientId,
@@ -62,7 +63,8 @@ impl Taker for Mailer {
     async fn send(&self, item: &Message) -> Result<(), Refusal> {
         let sent = self.transport.send(item.clone()).await;
         sent.map(drop).map_err(|error| Refusal {
-            is_final: error.is_permanent(),
+            // Whom the server does not trust it may trust after the next reload.
+            is_final: error.is_permanent() && !is_about_login(&error),
             why: format!("{:#}", anyhow::Error::from(error)),
         })
     }
@@ -70,6 +72,12 @@ impl Taker for Mailer {
     fn name(&self) -> String {
         self.name.clone()
     }
+}
+
+/// Authentication required, too weak, failed, or not without TLS (RFC 4954 section 6).
+fn is_about_login(error: &smtp::Error) -> bool {
+    let code = error.status().map(u16::from);
+    code.is_some_and(|code| matches!(code, 530 | 534 | 535 | 538))
 }
 
 /// The mail about an event.

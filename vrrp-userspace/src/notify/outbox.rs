@@ -133,9 +133,7 @@ struct Delivery<T: Taker> {
 impl<T: Taker> Delivery<T> {
     async fn deliver(mut self) {
         loop {
-            while let Ok(message) = self.messages.try_recv() {
-                self.receive(message);
-            }
+            self.has_turned();
             let Some(item) = self.queue.front() else {
                 match self.messages.recv().await {
                     Some(message) => self.receive(message),
@@ -155,6 +153,10 @@ impl<T: Taker> Delivery<T> {
                     why,
                     is_final: true,
                 }) => {
+                    // Another taker may be there since, and think otherwise.
+                    if self.has_turned() {
+                        continue;
+                    }
                     tracing::error!("{} refuses a message for good: {why}", self.taker.name());
                     self.drop_first(|tally| &tally.lost);
                 }
@@ -167,6 +169,15 @@ impl<T: Taker> Delivery<T> {
                 }
             }
         }
+    }
+
+    /// Receives what is there, and says whether the taker is another one now.
+    fn has_turned(&mut self) -> bool {
+        let mut has_turned = false;
+        while let Ok(message) = self.messages.try_recv() {
+            has_turned |= self.receive(message);
+        }
+        has_turned
     }
 
     /// Whether the taker is another one now.
@@ -207,5 +218,57 @@ impl<T: Taker> Delivery<T> {
         }
         // An owner that is gone ends this task, and must not make it spin until then.
         time::sleep_until(until).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::{Notify, mpsc};
+
+    use super::*;
+
+    /// Refuses everything for good once it may answer, or takes it.
+    struct Clerk {
+        may_answer: Arc<Notify>,
+        taken: Option<mpsc::UnboundedSender<u32>>,
+    }
+
+    impl Taker for Clerk {
+        type Item = u32;
+
+        async fn send(&self, item: &u32) -> Result<(), Refusal> {
+            let Some(taken) = &self.taken else {
+                self.may_answer.notified().await;
+                return Err(Refusal {
+                    why: "no".to_owned(),
+                    is_final: true,
+                });
+            };
+            taken.send(*item).expect("somebody who reads");
+            Ok(())
+        }
+
+        fn name(&self) -> String {
+            "a clerk".to_owned()
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_while_another_taker_waits_goes_to_that_one() {
+        let may_answer = Arc::<Notify>::default();
+        let clerk = |taken| Clerk {
+            may_answer: Arc::clone(&may_answer),
+            taken,
+        };
+        let outbox = Outbox::start(clerk(None));
+        outbox.put(1);
+        tokio::task::yield_now().await;
+        let (taken, mut read) = mpsc::unbounded_channel();
+        outbox.turn_to(clerk(Some(taken)));
+        outbox.put(2);
+        may_answer.notify_one();
+        outbox.empty().await;
+        assert_eq!((read.recv().await, read.recv().await), (Some(1), Some(2)));
+        assert_eq!(outbox.counts(), (2, 0, 0));
     }
 }
