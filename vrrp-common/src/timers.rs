@@ -43,6 +43,19 @@ pub const fn master_down_interval(
         + skew_time(version, priority, master_adver_interval_ns)
 }
 
+/// The time at which something that is due then, and again each `interval_ns`, happens in step with
+/// everything else of that interval: at a whole number of intervals. Until it is there it comes a tenth of
+/// its interval early each time, and never late.
+#[must_use]
+pub const fn on_beat(due_ns: u64, interval_ns: u64) -> u64 {
+    if interval_ns == 0 {
+        return due_ns;
+    }
+    let behind = due_ns % interval_ns;
+    let step = interval_ns / 10;
+    due_ns - if behind < step { behind } else { step }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,5 +115,21 @@ mod tests {
         assert_eq!(down(100, 1), 3_609_375_000);
         assert_eq!(down(1, 255), 765_996_093_750);
         assert_eq!(skew_time(Version::V2, 100, 9 * NS_PER_S), 609_375_000);
+    }
+
+    #[test]
+    fn a_beat_is_reached_in_small_steps_and_never_late() {
+        let interval = 10 * NS_PER_MS;
+        for begin in (0..interval).step_by(333_333) {
+            let mut due = 7 * interval + begin;
+            for _ in 0..10 {
+                let next = on_beat(due + interval, interval);
+                let gap = next - due;
+                assert!(gap <= interval && gap >= interval * 9 / 10, "{gap}");
+                due = next;
+            }
+            assert_eq!(due % interval, 0, "from {begin}");
+        }
+        assert_eq!(on_beat(5, 0), 5);
     }
 }

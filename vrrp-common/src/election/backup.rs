@@ -52,6 +52,16 @@ impl Backup {
         self.ready = Some(Cause::Owner);
     }
 
+    /// Half an interval before Master_Down, unless that is not what it waits for.
+    pub(super) const fn early_ns(&self) -> u64 {
+        let waits_otherwise = matches!(self.preemption, Preemption::Waiting(_));
+        if waits_otherwise || self.listen_until_ns.is_some() || self.resigned() {
+            0
+        } else {
+            self.master_interval_ns / 2
+        }
+    }
+
     /// Whether only its sync group keeps it from being MASTER.
     pub(super) const fn is_ready(&self) -> bool {
         self.ready.is_some()
@@ -115,8 +125,8 @@ impl Backup {
         };
     }
 
-    fn resigned(&self) -> bool {
-        self.master_priority == Some(PRIORITY_RESIGN)
+    const fn resigned(&self) -> bool {
+        matches!(self.master_priority, Some(PRIORITY_RESIGN))
     }
 }
 

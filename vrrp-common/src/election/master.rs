@@ -264,6 +264,7 @@ impl Election {
         let interval = self.settings.interval_ns;
         let priority = self.standing.priority;
         let quiet = self.settings.lower_prio_no_advert;
+        let shares_beat = self.shares_beat;
         let Role::Master(master) = &mut self.role else {
             return;
         };
@@ -273,10 +274,15 @@ impl Election {
             master.count_down_old_cadence();
             let cadence = master.cadence(interval);
             let next = master.adver_due_ns + cadence;
-            master.adver_due_ns = if next > now_ns {
+            let next = if next > now_ns {
                 next
             } else {
                 now_ns + cadence
+            };
+            master.adver_due_ns = if shares_beat {
+                timers::on_beat(next, cadence)
+            } else {
+                next
             };
         }
         if regular || (reassert && (!quiet || master.answers_resignation)) {

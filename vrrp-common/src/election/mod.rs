@@ -163,6 +163,8 @@ pub enum Event {
 /// One virtual router's election.
 #[derive(Clone, Debug)]
 pub struct Election {
+    /// Adverts go with those of many others.
+    shares_beat: bool,
     settings: Settings,
     standing: Standing,
     role: Role,
@@ -185,6 +187,7 @@ impl Election {
     #[must_use]
     pub fn new(settings: Settings, priority: u8, source: Source, mac: [u8; 6]) -> Self {
         let mut election = Self {
+            shares_beat: false,
             settings,
             standing: Standing {
                 mac,
@@ -197,6 +200,12 @@ impl Election {
         };
         election.standing.floor = election.resting_floor();
         election
+    }
+
+    /// From now on adverts come a little early until they are due together with those of every other virtual
+    /// router of the same interval ([`timers::on_beat`]): one wake-up sends them all.
+    pub const fn share_beat(&mut self) {
+        self.shares_beat = true;
     }
 
     /// The state an operator sees.
@@ -229,6 +238,16 @@ impl Election {
             Role::Init | Role::Fault { .. } => None,
             Role::Backup(backup) => self.backup_deadline(backup),
             Role::Master(master) => Some(master.deadline()),
+        }
+    }
+
+    /// How much before [`Self::deadline`] a [`Event::Look`] does as well: a backup has mostly heard its master
+    /// by then, and waits for another deadline.
+    #[must_use]
+    pub const fn early_ns(&self) -> u64 {
+        match &self.role {
+            Role::Backup(backup) => backup.early_ns(),
+            Role::Init | Role::Master(_) | Role::Fault { .. } => 0,
         }
     }
 

@@ -49,6 +49,14 @@ impl Frames {
         !matches!(self.advert, Advert::Nothing)
     }
 
+    /// The advert to the group, as one frame.
+    pub(super) fn advert_to_group(&self) -> Option<&[u8]> {
+        match &self.advert {
+            Advert::Frame(frame) => Some(frame),
+            Advert::Messages(_) | Advert::Nothing => None,
+        }
+    }
+
     /// Sends the advert, or the one that resigns. For unicast it is enough that the kernel took one.
     pub(super) fn send_advert(
         &self,
@@ -75,11 +83,16 @@ impl Frames {
         }
     }
 
-    /// Every address once before any address twice: the first announcement is the one that counts.
-    pub(super) fn round(&self, repeat: u32) -> Vec<(u32, &[u8])> {
+    /// One announcement of every address, each with its interface.
+    pub(super) fn round(&self) -> Vec<(u32, &[u8])> {
         let round = self.announcements.iter();
-        let round = round.map(|(ifindex, frame)| (*ifindex, &**frame));
-        (0..repeat).flat_map(|_| round.clone()).collect()
+        round.map(|(ifindex, frame)| (*ifindex, &**frame)).collect()
+    }
+
+    /// Every address once before any address twice: the first announcement is the one that counts.
+    pub(super) fn rounds(&self, repeat: u32) -> Vec<(u32, &[u8])> {
+        let round = self.round();
+        (0..repeat).flat_map(|_| round.iter().copied()).collect()
     }
 }
 

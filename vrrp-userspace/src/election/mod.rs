@@ -4,6 +4,7 @@
 
 mod frames;
 mod mistakes;
+mod outbox;
 mod pacer;
 mod router;
 mod scheduling;

@@ -2,10 +2,7 @@
 
 mod inheriting;
 
-use std::{
-    collections::{BTreeSet, VecDeque},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use tokio::sync::mpsc::UnboundedSender;
 use vrrp_common::{
@@ -20,6 +17,7 @@ use super::{
     Audience, Command, ElectionHandle, Home, Notice, RouterSnapshot, RouterSpec, Tally, Transition,
     frames::Frames,
     mistakes::{Mistakes, Own},
+    outbox::{Fate, Outbox},
     pacer::Pacer,
 };
 use crate::{
@@ -36,6 +34,8 @@ pub(super) struct Tools {
     pub(super) notices: UnboundedSender<Notice>,
     pub(super) mailbox: ElectionHandle,
     pub(super) pacer: Pacer,
+    /// What is sent at the end of a turn.
+    pub(super) outbox: Outbox,
     /// The slots of the daemon before, where it has handed them over.
     pub(super) slots_before: Option<SlotTable>,
 }
@@ -52,6 +52,8 @@ pub(super) struct Router {
     spec: RouterSpec,
     election: Election,
     frames: Frames,
+    /// The sum of the addresses that are advertised.
+    addresses_sum: u16,
     unicast: Option<UnicastSocket>,
     cause: Option<Cause>,
     since_ns: u64,
@@ -93,6 +95,7 @@ impl Router {
         let election = Election::new(spec.settings, spec.priority, source, spec.home.mac);
         let mut router = Self {
             frames: Frames::default(),
+            addresses_sum: 0,
             unicast: None,
             cause: None,
             since_ns: clock::now_ns(),
@@ -121,6 +124,11 @@ impl Router {
     /// When the router wants to look at its slot at the latest.
     pub(super) fn deadline(&self) -> Option<u64> {
         self.election.deadline()
+    }
+
+    /// How much earlier than that a look does no harm.
+    pub(super) const fn may_look_early_ns(&self) -> u64 {
+        self.election.early_ns()
     }
 
     pub(super) const fn slot(&self) -> u32 {
@@ -160,10 +168,10 @@ impl Router {
             // It goes its own way.
             self.spec.inheritance = None;
         }
-        let mut events = VecDeque::from([event]);
-        while let Some(event) = events.pop_front() {
+        let mut next = Some(event);
+        while let Some(event) = next {
             let actions = self.election.handle(now_ns, event);
-            self.carry_out(now_ns, &actions, &mut events, tools);
+            next = self.carry_out(now_ns, &actions, tools);
         }
     }
 
@@ -279,16 +287,10 @@ impl Router {
         }
     }
 
-    fn carry_out(
-        &mut self,
-        decided_ns: u64,
-        actions: &Actions,
-        events: &mut VecDeque<Event>,
-        tools: &Tools,
-    ) {
-        let Some(slot) = tools.slots.get(self.spec.slot) else {
-            return;
-        };
+    /// Returns what has happened by it.
+    fn carry_out(&mut self, decided_ns: u64, actions: &Actions, tools: &Tools) -> Option<Event> {
+        let slot = tools.slots.get(self.spec.slot)?;
+        let mut happened = None;
         for action in actions.iter() {
             match action {
                 Action::Publish(standing) => {
@@ -302,11 +304,12 @@ impl Router {
                     self.store_lease(slot, tools);
                     if lease_ns == 0 {
                         tools.pacer.forget(self.spec.id);
+                        tools.outbox.forget(self.spec.id);
                     }
                 }
                 Action::Advertise { priority } => {
                     if self.advertise(priority, decided_ns, slot, tools) {
-                        events.push_back(Event::Advertised(decided_ns));
+                        happened = Some(Event::Advertised(decided_ns));
                     }
                 }
                 Action::AddAddresses { .. } => {
@@ -324,6 +327,7 @@ impl Router {
                 Action::Entered(state, cause) => self.enter(state, cause, slot, tools),
             }
         }
+        happened
     }
 
     fn store_lease(&self, slot: &Slot, tools: &Tools) {
@@ -354,7 +358,8 @@ impl Router {
         }
     }
 
-    /// Sends one advert. Says whether the kernel took it and it vouches for us.
+    /// Sends one advert, or leaves that to the end of the turn. Says whether the kernel took it and it
+    /// vouches for us.
     fn advertise(&mut self, priority: u8, decided_ns: u64, slot: &Slot, tools: &Tools) -> bool {
         let resigns = priority == PRIORITY_RESIGN;
         if !self.frames.can_advertise() {
@@ -369,6 +374,14 @@ impl Router {
             return self.fenced();
         }
         let ifindex = self.spec.home.ifindex;
+        if !resigns
+            && tools.outbox.is_open()
+            && let Some(frame) = self.frames.advert_to_group()
+        {
+            let whose = (self.spec.id, self.spec.slot);
+            tools.outbox.advertise(whose, decided_ns, ifindex, frame);
+            return false;
+        }
         let unicast = self.unicast.as_ref();
         let sent = self
             .frames
@@ -381,10 +394,33 @@ impl Router {
             self.send_failed(&error.to_string(), tools);
             return false;
         }
+        self.has_sent(resigns);
+        !resigns
+    }
+
+    const fn has_sent(&mut self, resigns: bool) {
         self.fails_to_send = false;
         self.tally.adverts_sent += 1;
-        self.tally.priority_zero_sent += u64::from(resigns);
-        !resigns
+        self.tally.priority_zero_sent += resigns as u64;
+    }
+
+    /// What has become of an advert that waited for the end of the turn. Says whether there is something to
+    /// look at.
+    pub(super) fn has_advertised(&mut self, decided_ns: u64, fate: &Fate, tools: &Tools) -> bool {
+        // The fence does not always tell the sender.
+        let slot = tools.slots.get(self.spec.slot);
+        let may = slot.is_some_and(|slot| slot.may_advertise(clock::now_ns()));
+        match fate {
+            Fate::Failed(why) => self.send_failed(why, tools),
+            Fate::Sent if may => {
+                self.has_sent(false);
+                self.handle_at(decided_ns, Event::Advertised(decided_ns), tools);
+            }
+            Fate::Sent | Fate::HeldBack => {
+                self.fenced();
+            }
+        }
+        self.was_fenced
     }
 
     /// An advert was too late: it vouches for nothing, and there is something to look at.
@@ -420,18 +456,23 @@ impl Router {
         }
     }
 
-    /// An announcement that waited for its turn has been sent.
-    pub(super) fn has_announced(&mut self) {
-        self.tally.announcements_sent += 1;
+    /// An announcement that waited for its turn has been sent, or the kernel did not take it.
+    pub(super) const fn has_announced(&mut self, is_sent: bool) {
+        self.tally.announcements_sent += is_sent as u64;
+        self.tally.send_failures += !is_sent as u64;
     }
 
     fn announce(&mut self, repeat: u32, tools: &Tools) {
-        let frames = self.frames.round(repeat);
-        if !self.spec.pace.is_free() {
-            let RouterSpec { id, slot, pace, .. } = self.spec;
+        let RouterSpec { id, slot, pace, .. } = self.spec;
+        if !pace.is_free() {
+            let frames = self.frames.rounds(repeat);
             tools.pacer.queue(id, slot, pace, &frames);
             return;
         }
+        if tools.outbox.is_open() {
+            return tools.outbox.announce(id, &self.frames.round(), repeat);
+        }
+        let frames = self.frames.rounds(repeat);
         let failures = tools.socket.send(&frames);
         self.tally.send_failures += failures.len() as u64;
         if failures.is_empty() {
@@ -495,12 +536,11 @@ impl Router {
 
     /// Tells what neighbours do wrong.
     fn report_mistakes(&mut self, heard: &Heard, tools: &Tools) {
-        let addresses = &self.spec.advertised;
         let own = Own {
             rules: &self.spec.rules,
             form: self.spec.form,
-            count: addresses.len(),
-            addresses_sum: validate::addresses_sum(addresses.iter().copied().map(Source::of)),
+            count: self.spec.advertised.len(),
+            addresses_sum: self.addresses_sum,
         };
         let id = self.spec.id;
         for noticed in self.mistakes.look(heard, &own, clock::now_ns()) {
@@ -511,6 +551,13 @@ impl Router {
     fn build_frames(&mut self) {
         let priority = self.election.standing().priority;
         self.frames = Frames::build(&self.spec, priority);
+        let addresses = self.spec.advertised.iter().copied();
+        self.addresses_sum = validate::addresses_sum(addresses.map(Source::of));
+    }
+
+    /// It is one of many: its adverts go with theirs from now on.
+    pub(super) const fn share_beat(&mut self) {
+        self.election.share_beat();
     }
 
     pub(super) fn snapshot(&self, tools: &Tools) -> RouterSnapshot {

@@ -1,5 +1,6 @@
 //! The loop: doorbell, timer, mailbox.
 
+mod agenda;
 mod sync_groups;
 
 use std::{
@@ -21,8 +22,11 @@ use tokio::{
 };
 use vrrp_common::{contract::Doorbell, election::Event, timers::NS_PER_S};
 
+use agenda::{Agenda, Place, Wish};
+
 use super::{
     Command, ElectionHandle, GroupSpec, Inheritance, Notice, RouterId, Scheduling,
+    outbox::Outbox,
     pacer::Pacer,
     router::{Router, Tools},
 };
@@ -68,6 +72,7 @@ pub fn start(parts: Parts) -> io::Result<ElectionHandle> {
         notices: parts.notices,
         mailbox: handle.clone(),
         pacer: Pacer::default(),
+        outbox: Outbox::default(),
         slots_before: parts.slots_before,
     };
     let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
@@ -134,7 +139,7 @@ async fn run(
         tools,
         by_id: BTreeMap::new(),
         by_slot: BTreeMap::new(),
-        due: BTreeSet::new(),
+        agenda: Agenda::default(),
         removed_from: BTreeSet::new(),
         groups: Vec::new(),
         group_of: BTreeMap::new(),
@@ -144,6 +149,8 @@ async fn run(
     let mut alarm = Alarm::new()?;
     let News { ring, mut bell } = news;
     let mut ring = ring.map(register).transpose()?;
+    // A command that has to begin a turn.
+    let mut first = None;
     loop {
         let deadline = routers.next_deadline();
         alarm.set(deadline)?;
@@ -157,7 +164,7 @@ async fn run(
             },
             Some(slot) = bell.recv() => routers.rang(slot),
             due = alarm.rang() => due?,
-            command = inbox.recv() => match command {
+            command = next_command(&mut first, &mut inbox) => match command {
                 Some(Command::HandOver(reply)) => {
                     // Until somebody takes over, or nobody does, the programs go on consuming adverts.
                     heartbeat.beat(clock::now_ns() + HANDOVER_NS).map_err(io::Error::other)?;
@@ -167,7 +174,7 @@ async fn run(
                         routers.obey(command);
                     }
                 }
-                Some(command) => routers.obey(command),
+                Some(command) => first = routers.obey_all(command, &mut inbox),
                 None => return Ok(()),
             },
         }
@@ -175,8 +182,25 @@ async fn run(
         routers.settle_groups();
         routers.restore_neighbours();
         routers.send_paced();
+        routers.end_turn();
     }
 }
+
+/// How many commands one turn obeys at most: deadlines do not wait for long.
+const COMMANDS: usize = 512;
+
+async fn next_command(
+    first: &mut Option<Command>,
+    inbox: &mut UnboundedReceiver<Command>,
+) -> Option<Command> {
+    match first.take() {
+        Some(command) => Some(command),
+        None => inbox.recv().await,
+    }
+}
+
+/// How many virtual routers are many.
+const BEAT_FROM: usize = 16;
 
 /// How long a handover may take before adverts are passed on to whoever listens.
 const HANDOVER_NS: u64 = 10 * NS_PER_S;
@@ -196,7 +220,7 @@ struct Routers {
     tools: Tools,
     by_id: BTreeMap<RouterId, Entry>,
     by_slot: BTreeMap<u32, RouterId>,
-    due: BTreeSet<(u64, RouterId)>,
+    agenda: Agenda,
     /// Interfaces that have just lost addresses.
     removed_from: BTreeSet<u32>,
     groups: Vec<Group>,
@@ -234,13 +258,13 @@ enum Told {
 
 struct Entry {
     router: Router,
-    deadline: Option<u64>,
+    place: Option<Place>,
 }
 
 impl Routers {
     fn next_deadline(&self) -> Option<u64> {
-        let routers = self.due.first().map(|(deadline, _)| *deadline);
-        let all = routers.into_iter().chain(self.tools.pacer.due());
+        let all = self.agenda.next().into_iter();
+        let all = all.chain(self.tools.pacer.due());
         all.chain(self.permit_deadline()).min()
     }
 
@@ -253,19 +277,53 @@ impl Routers {
         } = &self.tools;
         for id in pacer.run(clock::now_ns(), slots, socket) {
             if let Some(entry) = self.by_id.get_mut(&id) {
-                entry.router.has_announced();
+                entry.router.has_announced(true);
             }
+        }
+    }
+
+    /// Sends what the turn wants sent: the adverts of everybody, then the announcements.
+    fn end_turn(&mut self) {
+        let Tools {
+            outbox,
+            slots,
+            socket,
+            ..
+        } = &self.tools;
+        let now_ns = clock::now_ns();
+        let adverts = outbox.send_adverts(socket, |advert| {
+            let slot = slots.get(advert.slot);
+            slot.is_some_and(|slot| slot.may_advertise(now_ns))
+        });
+        let mut to_look = Vec::new();
+        for (advert, fate) in adverts {
+            if let Some(entry) = self.by_id.get_mut(&advert.id)
+                && entry
+                    .router
+                    .has_advertised(advert.decided_ns, &fate, &self.tools)
+            {
+                to_look.push(advert.id);
+            }
+        }
+        for announced in self.tools.outbox.send_announcements(&self.tools.socket) {
+            if let Some(entry) = self.by_id.get_mut(&announced.id) {
+                entry.router.has_announced(announced.is_sent);
+            }
+        }
+        // The turn is over: what these want sent is sent at once.
+        for id in to_look {
+            self.with(id, Router::look);
         }
     }
 
     fn run_due(&mut self) {
         let now = clock::now_ns();
         self.end_permits(now);
-        while let Some(&(deadline, id)) = self.due.first() {
-            if deadline > now {
-                return;
-            }
-            self.due.pop_first();
+        let due = self.agenda.due(now);
+        if !due.is_empty() {
+            self.tools.outbox.open();
+        }
+        for id in due {
             self.with(id, Router::look);
         }
     }
@@ -284,13 +342,11 @@ impl Routers {
         act(&mut entry.router, &self.tools);
         self.stirred.extend(self.group_of.get(&id));
         let removed_from = entry.router.take_removed();
-        let deadline = entry.router.deadline();
-        if let Some(old) = std::mem::replace(&mut entry.deadline, deadline) {
-            self.due.remove(&(old, id));
-        }
-        if let Some(new) = deadline {
-            self.due.insert((new, id));
-        }
+        let wish = entry.router.deadline().map(|at_ns| Wish {
+            at_ns,
+            early_ns: entry.router.may_look_early_ns(),
+        });
+        entry.place = self.agenda.put(id, entry.place, wish);
         self.removed_from.extend(removed_from);
     }
 
@@ -318,6 +374,24 @@ impl Routers {
         }
     }
 
+    /// Obeys everything that was asked by now. What has to begin a turn of its own is returned.
+    fn obey_all(
+        &mut self,
+        command: Command,
+        inbox: &mut UnboundedReceiver<Command>,
+    ) -> Option<Command> {
+        self.tools.outbox.open();
+        self.obey(command);
+        for _ in 1..COMMANDS {
+            match inbox.try_recv() {
+                Ok(Command::HandOver(reply)) => return Some(Command::HandOver(reply)),
+                Ok(command) => self.obey(command),
+                Err(_) => break,
+            }
+        }
+        None
+    }
+
     fn obey(&mut self, command: Command) {
         match command {
             Command::Add(spec) => {
@@ -328,9 +402,10 @@ impl Routers {
                     id,
                     Entry {
                         router,
-                        deadline: None,
+                        place: None,
                     },
                 );
+                self.share_beat(id);
             }
             // What changes the floor or the state wants a fresh look at the slot: an advert that
             // arrived just before the change was judged by the old rules.
@@ -396,9 +471,27 @@ impl Routers {
         });
     }
 
+    /// Many virtual routers send their adverts together; a few need not.
+    fn share_beat(&mut self, newest: RouterId) {
+        match self.by_id.len() {
+            ..BEAT_FROM => {}
+            BEAT_FROM => {
+                for entry in self.by_id.values_mut() {
+                    entry.router.share_beat();
+                }
+            }
+            _ => {
+                if let Some(entry) = self.by_id.get_mut(&newest) {
+                    entry.router.share_beat();
+                }
+            }
+        }
+    }
+
     fn retire(&mut self, id: RouterId) {
         self.with(id, |router, tools| router.handle(Event::Shutdown, tools));
         if let Some(entry) = self.by_id.remove(&id) {
+            self.agenda.put(id, entry.place, None);
             self.by_slot.remove(&entry.router.slot());
         }
     }

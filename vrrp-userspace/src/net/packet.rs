@@ -3,6 +3,7 @@
 
 use std::{
     io, mem,
+    ops::Range,
     os::fd::{AsRawFd as _, RawFd},
 };
 
@@ -14,11 +15,11 @@ pub struct PacketSocket {
     socket: Socket,
 }
 
-/// A frame the kernel did not take.
+/// Frames the kernel did not take.
 #[derive(Debug)]
 pub struct SendFailure {
-    /// The interface it was for.
-    pub ifindex: u32,
+    /// Which of those that were to be sent.
+    pub frames: Range<usize>,
     /// What the kernel said.
     pub error: io::Error,
 }
@@ -44,20 +45,20 @@ impl PacketSocket {
     pub fn send(&self, frames: &[(u32, &[u8])]) -> Vec<SendFailure> {
         let mut failures = Vec::new();
         let mut rest = frames;
+        let mut at = 0;
         while let Some(&(ifindex, _)) = rest.first() {
             let batch = rest.get(..rest.len().min(MAX_BATCH)).unwrap_or(rest);
             match send_batch(self.socket.as_raw_fd(), batch) {
-                Ok(sent) => rest = rest.get(sent.max(1)..).unwrap_or_default(),
+                Ok(sent) => at += sent.max(1),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    failures.push(SendFailure { ifindex, error });
-                    let skip = rest
-                        .iter()
-                        .take_while(|(index, _)| *index == ifindex)
-                        .count();
-                    rest = rest.get(skip..).unwrap_or_default();
+                    let same = rest.iter().take_while(|(index, _)| *index == ifindex);
+                    let frames = at..at + same.count();
+                    at = frames.end;
+                    failures.push(SendFailure { frames, error });
                 }
             }
+            rest = frames.get(at..).unwrap_or_default();
         }
         failures
     }

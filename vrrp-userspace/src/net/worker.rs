@@ -82,9 +82,10 @@ impl Worker {
                 if let Err(error) = privileges::keep_for_the_network() {
                     tracing::warn!("the netlink thread keeps all of its privileges: {error}");
                 }
-                for job in inbox {
-                    let refused = wire.carry_out(&job);
-                    (job.done)(refused);
+                while let Ok(job) = inbox.recv() {
+                    let mut jobs = vec![job];
+                    jobs.extend(inbox.try_iter().take(JOBS - 1));
+                    wire.carry_out_all(jobs);
                 }
             })?;
         Ok(Self { jobs })
@@ -103,6 +104,10 @@ impl Worker {
         }
     }
 }
+
+/// How many jobs are taken on together, and how many messages the kernel gets at once.
+const JOBS: usize = 1024;
+const MESSAGES: usize = 512;
 
 /// How long the kernel may take to answer a batch.
 const ANSWER_TIMEOUT_S: i64 = 5;
@@ -135,39 +140,68 @@ impl Wire {
         })
     }
 
-    fn carry_out(&mut self, job: &Job) -> Vec<Refused> {
-        let taken = job.virtual_mac.filter(|_| job.change == Change::Add);
-        if let Some(Err(error)) = taken.map(|mac| self.macs.take(mac)) {
-            // Most devices let everything in while they cannot filter; frames show whether this does.
-            tracing::warn!("take the virtual MAC: {error}");
+    /// Jobs that want the same are one batch for the kernel.
+    fn carry_out_all(&mut self, jobs: Vec<Job>) {
+        let mut jobs = jobs.into_iter().peekable();
+        while let Some(job) = jobs.next() {
+            let change = job.change;
+            let mut messages = job.belongings.len();
+            let mut alike = vec![job];
+            while let Some(next) = jobs.next_if(|next| {
+                messages += next.belongings.len();
+                next.change == change && messages <= MESSAGES
+            }) {
+                alike.push(next);
+            }
+            self.carry_out(change, alike);
         }
-        let refused = self.change(job);
-        if let Some(mac) = job.virtual_mac.filter(|_| job.change == Change::Remove) {
-            self.macs.give_up(mac);
-        }
-        refused
     }
 
-    fn change(&mut self, job: &Job) -> Vec<Refused> {
-        let ours = |entry: &&Belonging| {
-            let address = entry.address();
-            !(job.keep_own && address.is_some_and(|address| self.own.contains(&address)))
-        };
-        let entries: Vec<&Belonging> = match job.change {
-            Change::Add => job.belongings.iter().collect(),
-            Change::Remove => job.belongings.iter().rev().filter(ours).collect(),
-        };
+    fn carry_out(&mut self, change: Change, jobs: Vec<Job>) {
+        for mac in macs(&jobs).filter(|_| change == Change::Add) {
+            if let Err(error) = self.macs.take(mac) {
+                // Most devices let everything in while they cannot filter; frames show whether this does.
+                tracing::warn!("take the virtual MAC: {error}");
+            }
+        }
+        let mut refused = self.change(change, &jobs);
+        for mac in macs(&jobs).filter(|_| change == Change::Remove) {
+            self.macs.give_up(mac);
+        }
+        for (index, job) in jobs.into_iter().enumerate() {
+            let own = refused.extract_if(.., |(of, _)| *of == index);
+            let own = own.map(|(_, refused)| refused).collect();
+            (job.done)(own);
+        }
+    }
+
+    /// What was refused, each with the number of its job.
+    fn change(&mut self, change: Change, jobs: &[Job]) -> Vec<(usize, Refused)> {
+        let mut entries: Vec<(usize, &Belonging)> = Vec::new();
+        for (index, job) in jobs.iter().enumerate() {
+            let ours = |entry: &&Belonging| {
+                let address = entry.address();
+                !(job.keep_own && address.is_some_and(|address| self.own.contains(&address)))
+            };
+            let of_job = |entry| (index, entry);
+            match change {
+                Change::Add => entries.extend(job.belongings.iter().map(of_job)),
+                Change::Remove => {
+                    entries.extend(job.belongings.iter().rev().filter(ours).map(of_job));
+                }
+            }
+        }
         if entries.is_empty() {
             return Vec::new();
         }
         let first = self.sequence.wrapping_add(1);
         let mut batch = Vec::new();
-        for (index, entry) in entries.iter().enumerate() {
+        for (index, (_, entry)) in entries.iter().enumerate() {
             self.sequence = self.sequence.wrapping_add(1);
             let last = index + 1 == entries.len();
-            append(&mut batch, job.change, entry, self.sequence, last);
+            append(&mut batch, change, entry, self.sequence, last);
         }
-        self.exchange(&batch, first, job.change, &entries)
+        self.exchange(&batch, first, change, &entries)
     }
 
     /// Sends the batch and reads until its last message is acknowledged. Errors of messages before
@@ -177,12 +211,13 @@ impl Wire {
         batch: &[u8],
         first: u32,
         change: Change,
-        entries: &[&Belonging],
-    ) -> Vec<Refused> {
+        entries: &[(usize, &Belonging)],
+    ) -> Vec<(usize, Refused)> {
         let all_failed = |error: &io::Error| {
-            let refused = |entry: &&Belonging| Refused {
-                what: entry.to_string(),
-                error: io::Error::new(error.kind(), error.to_string()),
+            let refused = |(job, entry): &(usize, &Belonging)| {
+                let error = io::Error::new(error.kind(), error.to_string());
+                let what = entry.to_string();
+                (*job, Refused { what, error })
             };
             entries.iter().map(refused).collect()
         };
@@ -199,17 +234,21 @@ impl Wire {
             };
             for (sequence, code) in acknowledgements(&answer) {
                 let index = sequence.wrapping_sub(first) as usize;
-                let Some(entry) = entries.get(index) else {
+                let Some((job, entry)) = entries.get(index) else {
                     continue;
                 };
                 if change == Change::Add && code == -libc::EEXIST {
-                    found.extend(entry.address());
+                    // Unless it is there because this very batch has added it.
+                    let address = entry.address();
+                    let mut before = entries.iter().take(index);
+                    if !before.any(|(_, entry)| entry.address() == address) {
+                        found.extend(address);
+                    }
                 }
                 if !is_fine(change, code) {
-                    refused.push(Refused {
-                        what: entry.to_string(),
-                        error: io::Error::from_raw_os_error(-code),
-                    });
+                    let error = io::Error::from_raw_os_error(-code);
+                    let what = entry.to_string();
+                    refused.push((*job, Refused { what, error }));
                 }
                 if index + 1 == entries.len() {
                     self.remember(change, entries, &found);
@@ -223,10 +262,10 @@ impl Wire {
     fn remember(
         &mut self,
         change: Change,
-        entries: &[&Belonging],
+        entries: &[(usize, &Belonging)],
         found: &BTreeSet<(u32, IpAddr)>,
     ) {
-        for key in entries.iter().filter_map(|entry| entry.address()) {
+        for key in entries.iter().filter_map(|(_, entry)| entry.address()) {
             match change {
                 Change::Remove => {
                     self.added.remove(&key);
@@ -241,6 +280,10 @@ impl Wire {
             }
         }
     }
+}
+
+fn macs(jobs: &[Job]) -> impl Iterator<Item = VirtualMac> {
+    jobs.iter().filter_map(|job| job.virtual_mac)
 }
 
 /// What is there already need not be added, what is gone already need not be removed: an address, a

@@ -1,7 +1,5 @@
 //! A virtual router that goes on where the daemon before left off, and one that is left to the next.
 
-use std::collections::VecDeque;
-
 use vrrp_common::{
     election::{Cause, Event, State},
     slot::Slot,
@@ -42,9 +40,7 @@ impl Router {
         let now_ns = clock::now_ns();
         let heard = slot.heard();
         let actions = self.election.take_up(now_ns, &tenure, &heard);
-        let mut events = VecDeque::new();
-        self.carry_out(now_ns, &actions, &mut events, tools);
-        for event in events {
+        if let Some(event) = self.carry_out(now_ns, &actions, tools) {
             self.handle(event, tools);
         }
         if let Some(before) = before {

@@ -1,0 +1,176 @@
+//! What a turn of the loop wants sent: it leaves in as few system calls as can be, adverts first, then every
+//! address once before any address twice.
+
+use std::{
+    cell::{Cell, RefCell},
+    ops::Range,
+};
+
+use super::RouterId;
+use crate::net::PacketSocket;
+
+/// Frames that wait for the end of the turn.
+#[derive(Default)]
+pub(super) struct Outbox {
+    waiting: RefCell<Waiting>,
+    is_open: Cell<bool>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// Every frame, one behind the other.
+    bytes: Vec<u8>,
+    adverts: Vec<Advert>,
+    announcements: Vec<Announcement>,
+}
+
+/// An advert that waits.
+#[derive(Clone, Debug)]
+pub(super) struct Advert {
+    pub(super) id: RouterId,
+    pub(super) slot: u32,
+    /// The clock was read then.
+    pub(super) decided_ns: u64,
+    ifindex: u32,
+    frame: Range<usize>,
+}
+
+/// What has become of an advert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// The kernel took it.
+    Sent,
+    /// Something was heard meanwhile that it knows nothing of.
+    HeldBack,
+    /// The kernel did not take it, and said why.
+    Failed(String),
+}
+
+struct Announcement {
+    id: RouterId,
+    ifindex: u32,
+    repeat: u32,
+    frame: Range<usize>,
+}
+
+/// What became of an announcement of a router.
+pub(super) struct Announced {
+    pub(super) id: RouterId,
+    pub(super) is_sent: bool,
+}
+
+impl Waiting {
+    fn keep(&mut self, frame: &[u8]) -> Range<usize> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(frame);
+        start..self.bytes.len()
+    }
+
+    fn frame(&self, range: &Range<usize>) -> &[u8] {
+        self.bytes.get(range.clone()).unwrap_or_default()
+    }
+}
+
+impl Outbox {
+    /// From here on frames wait for the end of the turn.
+    pub(super) fn open(&self) {
+        self.is_open.set(true);
+    }
+
+    /// Whether frames wait; outside a turn they are sent at once.
+    pub(super) const fn is_open(&self) -> bool {
+        self.is_open.get()
+    }
+
+    /// Queues an advert.
+    pub(super) fn advertise(
+        &self,
+        (id, slot): (RouterId, u32),
+        decided_ns: u64,
+        ifindex: u32,
+        frame: &[u8],
+    ) {
+        let mut waiting = self.waiting.borrow_mut();
+        let frame = waiting.keep(frame);
+        waiting.adverts.push(Advert {
+            id,
+            slot,
+            decided_ns,
+            ifindex,
+            frame,
+        });
+    }
+
+    /// Queues announcements of a router, so many times each.
+    pub(super) fn announce(&self, id: RouterId, frames: &[(u32, &[u8])], repeat: u32) {
+        let mut waiting = self.waiting.borrow_mut();
+        for (ifindex, frame) in frames {
+            let frame = waiting.keep(frame);
+            waiting.announcements.push(Announcement {
+                id,
+                ifindex: *ifindex,
+                repeat,
+                frame,
+            });
+        }
+    }
+
+    /// Drops what waits of a router: its addresses are not its own any more.
+    pub(super) fn forget(&self, id: RouterId) {
+        let mut waiting = self.waiting.borrow_mut();
+        waiting.adverts.retain(|advert| advert.id != id);
+        waiting.announcements.retain(|waiting| waiting.id != id);
+    }
+
+    /// Sends the adverts that still `may` go, and says what has become of each.
+    pub(super) fn send_adverts(
+        &self,
+        socket: &PacketSocket,
+        may: impl Fn(&Advert) -> bool,
+    ) -> Vec<(Advert, Fate)> {
+        let adverts = std::mem::take(&mut self.waiting.borrow_mut().adverts);
+        let waiting = self.waiting.borrow();
+        let mut fates = Vec::with_capacity(adverts.len());
+        let mut frames: Vec<(u32, &[u8])> = Vec::with_capacity(adverts.len());
+        for advert in &adverts {
+            if may(advert) {
+                frames.push((advert.ifindex, waiting.frame(&advert.frame)));
+                fates.push(Fate::Sent);
+            } else {
+                fates.push(Fate::HeldBack);
+            }
+        }
+        for failure in socket.send(&frames) {
+            let went = fates.iter_mut().filter(|fate| **fate != Fate::HeldBack);
+            let failed = went.skip(failure.frames.start).take(failure.frames.len());
+            for fate in failed {
+                *fate = Fate::Failed(failure.error.to_string());
+            }
+        }
+        adverts.into_iter().zip(fates).collect()
+    }
+
+    /// Sends the announcements, and ends the turn.
+    pub(super) fn send_announcements(&self, socket: &PacketSocket) -> Vec<Announced> {
+        self.is_open.set(false);
+        let mut waiting = self.waiting.borrow_mut();
+        let announcements = std::mem::take(&mut waiting.announcements);
+        let rounds = announcements.iter().map(|it| it.repeat).max().unwrap_or(0);
+        let ordered: Vec<&Announcement> = (0..rounds)
+            .flat_map(|round| announcements.iter().filter(move |it| it.repeat > round))
+            .collect();
+        let frames: Vec<(u32, &[u8])> = ordered
+            .iter()
+            .map(|it| (it.ifindex, waiting.frame(&it.frame)))
+            .collect();
+        let failures = socket.send(&frames);
+        let has_failed = |at: usize| failures.iter().any(|failure| failure.frames.contains(&at));
+        let outcome = ordered.iter().enumerate().map(|(at, it)| Announced {
+            id: it.id,
+            is_sent: !has_failed(at),
+        });
+        let outcome = outcome.collect();
+        waiting.bytes.clear();
+        outcome
+    }
+}

@@ -1,0 +1,137 @@
+//! When whom to look at. A BACKUP may be looked at a little before its Master_Down: it has mostly heard its
+//! master since, and waits for another one then. So one wake-up serves all that hear the same master.
+
+use std::collections::BTreeSet;
+
+use crate::election::RouterId;
+
+/// Every virtual router that waits for something.
+#[derive(Default)]
+pub(super) struct Agenda {
+    /// Those that may be looked at early, by their deadline.
+    soft: BTreeSet<(u64, RouterId)>,
+    /// Those that may not, or were already.
+    hard: BTreeSet<(u64, RouterId)>,
+}
+
+/// When somebody wants to be looked at, at the latest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wish {
+    pub(super) at_ns: u64,
+    /// And how much earlier that does no harm.
+    pub(super) early_ns: u64,
+}
+
+/// Where somebody stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    at_ns: u64,
+    is_soft: bool,
+}
+
+/// Nobody is looked at earlier than this before its time.
+const EARLY_NS: u64 = 5_000_000;
+
+impl Agenda {
+    /// Gives somebody another place, or none. Who wants the same as before was looked at in vain, and waits
+    /// for its very deadline.
+    pub(super) fn put(
+        &mut self,
+        id: RouterId,
+        before: Option<Place>,
+        wish: Option<Wish>,
+    ) -> Option<Place> {
+        let place = wish.map(|wish| Place {
+            at_ns: wish.at_ns,
+            is_soft: wish.early_ns >= EARLY_NS
+                && before.is_none_or(|before| before.at_ns != wish.at_ns),
+        });
+        if place == before {
+            return before;
+        }
+        if let Some(before) = before {
+            self.list(before.is_soft).remove(&(before.at_ns, id));
+        }
+        if let Some(place) = place {
+            self.list(place.is_soft).insert((place.at_ns, id));
+        }
+        place
+    }
+
+    const fn list(&mut self, is_soft: bool) -> &mut BTreeSet<(u64, RouterId)> {
+        if is_soft {
+            &mut self.soft
+        } else {
+            &mut self.hard
+        }
+    }
+
+    /// When the next one is due.
+    pub(super) fn next(&self) -> Option<u64> {
+        let firsts = [&self.soft, &self.hard].into_iter();
+        firsts.filter_map(|list| list.first()).map(|it| it.0).min()
+    }
+
+    /// Whom to look at now: everybody who is due, and if there is anybody, those as well that are about to
+    /// be. They keep their places.
+    pub(super) fn due(&self, now_ns: u64) -> Vec<RouterId> {
+        if self.next().is_none_or(|next| next > now_ns) {
+            return Vec::new();
+        }
+        let until = |list: &BTreeSet<(u64, RouterId)>, at_ns: u64| {
+            let all = list.range(..=(at_ns, RouterId(u32::MAX)));
+            all.map(|(_, id)| *id).collect::<Vec<_>>()
+        };
+        let mut due = until(&self.hard, now_ns);
+        due.extend(until(&self.soft, now_ns + EARLY_NS));
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn soft(at_ns: u64) -> Wish {
+        Wish {
+            at_ns,
+            early_ns: 10 * MS,
+        }
+    }
+
+    #[test]
+    fn who_is_about_to_be_due_is_looked_at_with_the_first_and_then_at_its_time() {
+        let mut agenda = Agenda::default();
+        let ids: Vec<RouterId> = (0..4).map(RouterId).collect();
+        let places: Vec<Option<Place>> = ids
+            .iter()
+            .zip([100, 102, 104, 120])
+            .map(|(id, ms)| agenda.put(*id, None, Some(soft(ms * MS))))
+            .collect();
+        assert_eq!(agenda.due(99 * MS), []);
+        assert_eq!(agenda.next(), Some(100 * MS));
+        assert_eq!(agenda.due(100 * MS), ids[..3]);
+        // The first two have heard their master; the third has not, and is looked at once more.
+        agenda.put(ids[0], places[0], Some(soft(200 * MS)));
+        agenda.put(ids[1], places[1], Some(soft(200 * MS)));
+        agenda.put(ids[2], places[2], Some(soft(104 * MS)));
+        assert_eq!(agenda.next(), Some(104 * MS));
+        assert_eq!(agenda.due(103 * MS), []);
+        assert_eq!(agenda.due(104 * MS), ids[2..3]);
+    }
+
+    #[test]
+    fn who_may_not_be_early_never_is() {
+        let mut agenda = Agenda::default();
+        let wish = Some(Wish {
+            at_ns: 101 * MS,
+            early_ns: 0,
+        });
+        agenda.put(RouterId(1), None, wish);
+        agenda.put(RouterId(2), None, Some(soft(100 * MS)));
+        assert_eq!(agenda.due(100 * MS), [RouterId(2)]);
+        assert_eq!(agenda.due(101 * MS), [RouterId(1), RouterId(2)]);
+    }
+}
