@@ -47,6 +47,11 @@ impl Keepalived {
         }
     }
 
+    /// The process id of the parent.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// What it has said.
     pub fn log(&self) -> String {
         self.process.log()

@@ -24,6 +24,7 @@ pub mod keepalived;
 pub mod lab;
 pub mod manager;
 pub mod meaning;
+pub mod measure;
 pub mod modes;
 pub mod netns;
 mod oracle;

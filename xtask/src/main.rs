@@ -1,5 +1,6 @@
 //! `cargo xtask`: builds, runs and tests xvrrp, and installs what that needs.
 
+mod bench;
 mod bpf_toolchain;
 mod build;
 mod command;
@@ -36,6 +37,9 @@ enum Subcommands {
     Lab(lab::Arguments),
     /// Plays one fault after another in network namespaces, judged by one oracle
     Soak(soak::Arguments),
+    /// Measures xvrrp and keepalived at the same work, in network namespaces
+    #[command(disable_help_flag = true)]
+    Bench(bench::Arguments),
     /// Feeds made-up frames, configurations and requests to the code, guided by what it does with them
     Fuzz(fuzz::Arguments),
     /// Checks the style and runs every test
@@ -65,6 +69,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Subcommands::Run(arguments) => run::run(&arguments),
         Subcommands::Lab(arguments) => lab::lab(&arguments),
         Subcommands::Soak(arguments) => soak::soak(&arguments),
+        Subcommands::Bench(arguments) => bench::bench(&arguments),
         Subcommands::Fuzz(arguments) => fuzz::fuzz(&arguments),
         Subcommands::Test(arguments) => test::test(&arguments),
     }

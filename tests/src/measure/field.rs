@@ -1,0 +1,96 @@
+//! Two routers and an observer, joined by as many bridges as they have interfaces.
+
+use std::{fmt::Write as _, net::Ipv4Addr, process::Command};
+
+use crate::{
+    netns::{Namespace, ip},
+    process::Scratch,
+};
+
+/// Who is connected to every bridge, by the letter of the ports.
+const PORTS: [char; 3] = ['a', 'b', 'c'];
+
+/// The machines of a measurement.
+pub(super) struct Field {
+    /// The first one is the better router.
+    pub(super) routers: [Namespace; 2],
+    pub(super) observer: Namespace,
+    bridge: Namespace,
+    pub(super) interfaces: u8,
+}
+
+impl Field {
+    pub(super) fn new(interfaces: u8) -> Self {
+        let field = Self {
+            routers: ["first", "second"].map(Namespace::new),
+            observer: Namespace::new("observer"),
+            bridge: Namespace::new("bridges"),
+            interfaces,
+        };
+        for number in 0..interfaces {
+            field.join(number);
+        }
+        field
+    }
+
+    fn join(&self, number: u8) {
+        let bridge = &self.bridge;
+        bridge.ip(&format!(
+            "link add br{number} type bridge forward_delay 0 mcast_snooping 0"
+        ));
+        bridge.ip(&format!("link set br{number} up"));
+        let hosts = [&self.routers[0], &self.routers[1], &self.observer];
+        for ((host, port), last) in hosts.into_iter().zip(PORTS).zip(1..) {
+            let (lan, name) = (bridge.name(), host.name());
+            ip(&format!(
+                "link add {port}{number} netns {lan} type veth peer name eth{number} netns {name}"
+            ));
+            bridge.ip(&format!("link set {port}{number} master br{number} up"));
+            let address = Ipv4Addr::new(10, 50 + number, 0, last);
+            host.ip(&format!("address add {address}/24 dev eth{number}"));
+            host.ip(&format!("link set eth{number} up"));
+        }
+    }
+
+    /// The first router's ports let nothing through any longer, or again. Their carrier stays.
+    pub(super) fn darken(&self, scratch: &Scratch, dark: bool) {
+        let state = if dark { 0 } else { 3 };
+        let mut lines = String::new();
+        for number in 0..self.interfaces {
+            let _ = writeln!(lines, "link set dev a{number} state {state}");
+        }
+        let batch = scratch.write("ports", &lines);
+        let done = Command::new("bridge")
+            .args(["-n", self.bridge.name(), "-batch"])
+            .arg(batch)
+            .status();
+        assert!(
+            done.is_ok_and(|status| status.success()),
+            "change the ports"
+        );
+    }
+
+    /// Frames that have come out of the bridges towards the observer so far.
+    pub(super) fn observed(&self) -> u64 {
+        let text = self
+            .observer
+            .enter(|| std::fs::read_to_string("/proc/thread-self/net/dev"));
+        let text = text.expect("the observer's counters");
+        let ports = text.lines().filter_map(|line| {
+            let (name, numbers) = line.trim().split_once(':')?;
+            let packets = numbers.split_whitespace().nth(1)?;
+            name.starts_with("eth")
+                .then(|| packets.parse::<u64>().ok())?
+        });
+        ports.sum()
+    }
+
+    /// How many virtual addresses are on a router's interfaces.
+    pub(super) fn addresses(&self, router: usize) -> usize {
+        let shown = self.routers[router].ip("-o -4 address show");
+        shown
+            .lines()
+            .filter(|line| line.contains(" 10.100."))
+            .count()
+    }
+}

@@ -1,0 +1,135 @@
+//! What came out: a table to read, and JSON.
+
+use std::{collections::BTreeMap, fmt, fs, path::Path};
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+use super::{Failover, MAKERS, Maker, Steady};
+
+/// Everything that was measured, by the name of the work.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    steady: BTreeMap<String, Vec<Steady>>,
+    /// The share of a processor that the bare loop takes.
+    bare: BTreeMap<String, Vec<f64>>,
+    failover: BTreeMap<String, Vec<Failover>>,
+}
+
+impl Report {
+    pub(super) fn add_steady(&mut self, name: &str, measured: Steady) {
+        println!("{name}: {measured:?}");
+        self.steady
+            .entry(name.to_owned())
+            .or_default()
+            .push(measured);
+    }
+
+    pub(super) fn add_bare(&mut self, name: &str, share: f64) {
+        println!("{name}: the bare loop {:.2} %", share * 100.0);
+        self.bare.entry(name.to_owned()).or_default().push(share);
+    }
+
+    pub(super) fn add_failover(&mut self, name: &str, measured: Failover) {
+        let delays = &measured.announced_ms;
+        println!(
+            "{name}: {}: p50 {:.2} p99 {:.2} max {:.2} ms of {}",
+            measured.maker,
+            percentile(delays, 0.5),
+            percentile(delays, 0.99),
+            percentile(delays, 1.0),
+            delays.len()
+        );
+        self.failover
+            .entry(name.to_owned())
+            .or_default()
+            .push(measured);
+    }
+
+    /// Writes `bench.json`.
+    pub(super) fn write(&self, directory: &Path) -> anyhow::Result<()> {
+        let path = directory.join("bench.json");
+        let text = serde_json::to_string_pretty(self).context("put the report together")?;
+        fs::create_dir_all(directory)
+            .and_then(|()| fs::write(&path, text))
+            .with_context(|| format!("write {}", path.display()))
+    }
+}
+
+/// A share of what was measured.
+type Share = fn(&Steady) -> f64;
+
+/// The value below which this share of all lies.
+pub(super) fn percentile(sorted: &[f64], share: f64) -> f64 {
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an index"
+    )]
+    let at = ((sorted.len() as f64 * share).ceil() as usize).clamp(1, sorted.len().max(1));
+    sorted.get(at - 1).copied().unwrap_or(f64::NAN)
+}
+
+/// The median, and how far the rounds lie apart.
+fn median(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    let mut all: Vec<f64> = values.collect();
+    all.sort_by(f64::total_cmp);
+    let spread = percentile(&all, 1.0) - percentile(&all, 0.0);
+    (percentile(&all, 0.5), spread)
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, rounds) in &self.steady {
+            writeln!(
+                f,
+                "\n{name} (medians of {} rounds, spread)",
+                rounds.len() / MAKERS.len()
+            )?;
+            let bare = self.bare.get(name).into_iter().flatten().copied();
+            let bare = median(bare).0;
+            writeln!(f, "  bare loop             {:8.2} %", bare * 100.0)?;
+            let rows: [(&str, Share); 3] = [
+                ("master CPU", Steady::master_share),
+                ("backup CPU", Steady::backup_share),
+                ("whole machine", Steady::machine_share),
+            ];
+            for (what, of) in rows {
+                let by =
+                    |maker: Maker| median(rounds.iter().filter(|it| it.maker() == maker).map(of));
+                let [(ours, own), (theirs, other)] = MAKERS.map(by);
+                writeln!(
+                    f,
+                    "  {what:14} xvrrp {:7.2} % (+-{:.2}), keepalived {:7.2} % (+-{:.2}), ratio 1/{:.1}",
+                    ours * 100.0,
+                    own * 50.0,
+                    theirs * 100.0,
+                    other * 50.0,
+                    theirs / ours
+                )?;
+            }
+        }
+        for (name, rounds) in &self.failover {
+            writeln!(
+                f,
+                "\n{name}: last advert to first announcement, beyond Master_Down"
+            )?;
+            for maker in MAKERS {
+                let of_maker = rounds.iter().filter(|it| it.maker == maker);
+                let mut all: Vec<f64> = of_maker.flat_map(|it| it.announced_ms.clone()).collect();
+                all.sort_by(f64::total_cmp);
+                writeln!(
+                    f,
+                    "  {maker:10} p50 {:9.2}  p95 {:9.2}  p99 {:9.2}  max {:9.2} ms  ({} takeovers)",
+                    percentile(&all, 0.5),
+                    percentile(&all, 0.95),
+                    percentile(&all, 0.99),
+                    percentile(&all, 1.0),
+                    all.len()
+                )?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,85 @@
+//! What a machine has left over: one thread per processor that only runs when nobody else wants to.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+
+use crate::spend;
+
+/// Threads of the class `SCHED_IDLE`, each on a processor of its own.
+pub(super) struct Spinners {
+    turns: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+    began: Instant,
+}
+
+impl Spinners {
+    pub(super) fn start() -> Self {
+        let (turns, stop) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = (0..processors)
+            .map(|processor| {
+                let (turns, stop) = (Arc::clone(&turns), Arc::clone(&stop));
+                std::thread::spawn(move || spin(processor, &turns, &stop))
+            })
+            .collect();
+        Self {
+            turns,
+            stop,
+            threads,
+            began: Instant::now(),
+        }
+    }
+
+    /// Turns of all threads each second.
+    fn rate(mut self) -> f64 {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            thread.join().expect("a spinner");
+        }
+        super::float(self.turns.load(Ordering::Relaxed)) / self.began.elapsed().as_secs_f64()
+    }
+
+    /// The share of one processor that others have taken, measured against the same threads on a quiet
+    /// machine: interrupts count as well, whoever was billed for them.
+    pub(super) fn lost(self, quiet_rate: f64) -> f64 {
+        let processors = super::float(self.threads.len() as u64);
+        (1.0 - self.rate() / quiet_rate) * processors
+    }
+}
+
+/// The best rate of a few short runs, of the machine as it is now: nothing may run on it yet.
+pub(super) fn quiet_rate() -> f64 {
+    let best = (0..5).map(|_| {
+        let spinners = Spinners::start();
+        spend(Duration::from_secs(1));
+        spinners.rate()
+    });
+    best.fold(0.0, f64::max)
+}
+
+fn spin(processor: usize, turns: &AtomicU64, stop: &AtomicBool) {
+    let mut set = CpuSet::new();
+    set.set(processor).expect("a processor");
+    sched_setaffinity(Pid::from_raw(0), &set).expect("stay on a processor");
+    let idle = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the parameter outlives the call, which concerns this thread alone.
+    let done = unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const idle) };
+    assert_eq!(done, 0, "SCHED_IDLE");
+    let mut own = 0_u64;
+    while !stop.load(Ordering::Relaxed) {
+        for _ in 0..1000 {
+            own = std::hint::black_box(own.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+        }
+        turns.fetch_add(1, Ordering::Relaxed);
+    }
+}

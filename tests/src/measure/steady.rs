@@ -1,0 +1,92 @@
+//! At rest: one MASTER, one BACKUP, and what their adverts cost each of them and the machine.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::{
+    bare,
+    contestant::{Daemon, Maker, Work, wait_master},
+    field::Field,
+    spinner::{self, Spinners},
+};
+use crate::{process::Scratch, spend};
+
+/// What was measured of one maker in one round. Shares are of one processor.
+#[derive(Clone, Debug, Serialize)]
+pub struct Steady {
+    maker: Maker,
+    master_share: f64,
+    backup_share: f64,
+    /// What both daemons and everything they cause take from the machine.
+    machine_share: f64,
+    /// Adverts that came out of the bridge, of those that were due.
+    sent: f64,
+    /// How often the BACKUP has become MASTER.
+    false_takeovers: usize,
+    master_kib: u64,
+    backup_kib: u64,
+    /// From the start of the first router until it had every address.
+    up_s: f64,
+}
+
+/// How long both settle before anything is measured.
+const SETTLE: Duration = Duration::from_secs(6);
+const UP: Duration = Duration::from_mins(1);
+
+/// Measures one maker for this long.
+pub(super) fn measure(maker: Maker, work: Work, time: Duration) -> Steady {
+    let quiet_rate = spinner::quiet_rate();
+    let field = Field::new(work.interfaces);
+    let scratch = Scratch::new("steady");
+    let began = Instant::now();
+    let master = Daemon::start(maker, work, &field, 0, &scratch);
+    wait_master(work, &field, 0, UP);
+    let up_s = began.elapsed().as_secs_f64();
+    let backup = Daemon::start(maker, work, &field, 1, &scratch);
+    spend(SETTLE);
+    let promotions = backup.promotions();
+    let (observed, began) = (field.observed(), Instant::now());
+    let before = (master.cpu_ns(), backup.cpu_ns());
+    spend(time);
+    let after = (master.cpu_ns(), backup.cpu_ns());
+    let (observed, took) = (field.observed() - observed, began.elapsed());
+    let spinners = Spinners::start();
+    spend(time / 2);
+    let machine_share = spinners.lost(quiet_rate);
+    Steady {
+        maker,
+        master_share: super::ratio(after.0 - before.0, took),
+        backup_share: super::ratio(after.1 - before.1, took),
+        machine_share,
+        sent: super::float(observed) / (work.adverts_per_second() * took.as_secs_f64()),
+        false_takeovers: backup.promotions() - promotions,
+        master_kib: master.memory_kib(),
+        backup_kib: backup.memory_kib(),
+        up_s,
+    }
+}
+
+/// The bare loop, on a field of the same shape.
+pub(super) fn measure_bare(work: Work, time: Duration) -> f64 {
+    let field = Field::new(work.interfaces);
+    bare::share(work, &field, time)
+}
+
+impl Steady {
+    pub(super) const fn maker(&self) -> Maker {
+        self.maker
+    }
+
+    pub(super) const fn master_share(&self) -> f64 {
+        self.master_share
+    }
+
+    pub(super) const fn backup_share(&self) -> f64 {
+        self.backup_share
+    }
+
+    pub(super) const fn machine_share(&self) -> f64 {
+        self.machine_share
+    }
+}
