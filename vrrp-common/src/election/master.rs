@@ -279,8 +279,9 @@ impl Election {
             } else {
                 now_ns + cadence
             };
-            master.adver_due_ns = if shares_beat {
-                timers::on_beat(next, cadence)
+            let on_beat = timers::on_beat(next, cadence);
+            master.adver_due_ns = if shares_beat && on_beat > now_ns {
+                on_beat
             } else {
                 next
             };

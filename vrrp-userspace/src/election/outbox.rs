@@ -48,6 +48,7 @@ pub(super) enum Fate {
 
 struct Announcement {
     id: RouterId,
+    slot: u32,
     ifindex: u32,
     repeat: u32,
     frame: Range<usize>,
@@ -102,12 +103,18 @@ impl Outbox {
     }
 
     /// Queues announcements of a router, so many times each.
-    pub(super) fn announce(&self, id: RouterId, frames: &[(u32, &[u8])], repeat: u32) {
+    pub(super) fn announce(
+        &self,
+        (id, slot): (RouterId, u32),
+        frames: &[(u32, &[u8])],
+        repeat: u32,
+    ) {
         let mut waiting = self.waiting.borrow_mut();
         for (ifindex, frame) in frames {
             let frame = waiting.keep(frame);
             waiting.announcements.push(Announcement {
                 id,
+                slot,
                 ifindex: *ifindex,
                 repeat,
                 frame,
@@ -140,21 +147,28 @@ impl Outbox {
                 fates.push(Fate::HeldBack);
             }
         }
+        let mut went = fates.iter_mut().filter(|fate| **fate != Fate::HeldBack);
+        let mut at = 0;
         for failure in socket.send(&frames) {
-            let went = fates.iter_mut().filter(|fate| **fate != Fate::HeldBack);
-            let failed = went.skip(failure.frames.start).take(failure.frames.len());
-            for fate in failed {
+            let failed = went.by_ref().skip(failure.frames.start - at);
+            for fate in failed.take(failure.frames.len()) {
                 *fate = Fate::Failed(failure.error.to_string());
             }
+            at = failure.frames.end;
         }
         adverts.into_iter().zip(fates).collect()
     }
 
-    /// Sends the announcements, and ends the turn.
-    pub(super) fn send_announcements(&self, socket: &PacketSocket) -> Vec<Announced> {
+    /// Sends the announcements of those who `may` answer for their addresses, and ends the turn.
+    pub(super) fn send_announcements(
+        &self,
+        socket: &PacketSocket,
+        may: impl Fn(u32) -> bool,
+    ) -> Vec<Announced> {
         self.is_open.set(false);
         let mut waiting = self.waiting.borrow_mut();
-        let announcements = std::mem::take(&mut waiting.announcements);
+        let mut announcements = std::mem::take(&mut waiting.announcements);
+        announcements.retain(|it| may(it.slot));
         let rounds = announcements.iter().map(|it| it.repeat).max().unwrap_or(0);
         let ordered: Vec<&Announcement> = (0..rounds)
             .flat_map(|round| announcements.iter().filter(move |it| it.repeat > round))
@@ -163,13 +177,18 @@ impl Outbox {
             .iter()
             .map(|it| (it.ifindex, waiting.frame(&it.frame)))
             .collect();
-        let failures = socket.send(&frames);
-        let has_failed = |at: usize| failures.iter().any(|failure| failure.frames.contains(&at));
-        let outcome = ordered.iter().enumerate().map(|(at, it)| Announced {
-            id: it.id,
-            is_sent: !has_failed(at),
-        });
-        let outcome = outcome.collect();
+        let mut outcome: Vec<Announced> = ordered
+            .iter()
+            .map(|it| Announced {
+                id: it.id,
+                is_sent: true,
+            })
+            .collect();
+        for failure in socket.send(&frames) {
+            for failed in outcome.get_mut(failure.frames).unwrap_or_default() {
+                failed.is_sent = false;
+            }
+        }
         waiting.bytes.clear();
         outcome
     }

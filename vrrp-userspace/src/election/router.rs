@@ -411,13 +411,17 @@ impl Router {
         let slot = tools.slots.get(self.spec.slot);
         let may = slot.is_some_and(|slot| slot.may_advertise(clock::now_ns()));
         match fate {
+            // What the fence refuses looks like a failure of the kernel's.
+            Fate::HeldBack | Fate::Failed(_) | Fate::Sent if !may => {
+                self.fenced();
+            }
+            Fate::HeldBack => {
+                self.fenced();
+            }
             Fate::Failed(why) => self.send_failed(why, tools),
-            Fate::Sent if may => {
+            Fate::Sent => {
                 self.has_sent(false);
                 self.handle_at(decided_ns, Event::Advertised(decided_ns), tools);
-            }
-            Fate::Sent | Fate::HeldBack => {
-                self.fenced();
             }
         }
         self.was_fenced
@@ -470,7 +474,8 @@ impl Router {
             return;
         }
         if tools.outbox.is_open() {
-            return tools.outbox.announce(id, &self.frames.round(), repeat);
+            let round = self.frames.round();
+            return tools.outbox.announce((id, slot), &round, repeat);
         }
         let frames = self.frames.rounds(repeat);
         let failures = tools.socket.send(&frames);

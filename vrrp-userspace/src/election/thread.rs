@@ -186,7 +186,7 @@ async fn run(
     }
 }
 
-/// How many commands one turn obeys at most: deadlines do not wait for long.
+/// How many commands one turn obeys at most.
 const COMMANDS: usize = 512;
 
 async fn next_command(
@@ -305,15 +305,31 @@ impl Routers {
                 to_look.push(advert.id);
             }
         }
-        for announced in self.tools.outbox.send_announcements(&self.tools.socket) {
+        let Tools {
+            outbox,
+            slots,
+            socket,
+            ..
+        } = &self.tools;
+        let now_ns = clock::now_ns();
+        let announced = outbox.send_announcements(socket, |slot| {
+            let slot = slots.get(slot);
+            slot.is_some_and(|slot| slot.may_answer(now_ns))
+        });
+        for announced in announced {
             if let Some(entry) = self.by_id.get_mut(&announced.id) {
                 entry.router.has_announced(announced.is_sent);
             }
         }
-        // The turn is over: what these want sent is sent at once.
+        if to_look.is_empty() {
+            return;
+        }
+        // The turn is over: what follows from this is sent at once.
         for id in to_look {
             self.with(id, Router::look);
         }
+        self.settle_groups();
+        self.restore_neighbours();
     }
 
     fn run_due(&mut self) {
@@ -374,7 +390,8 @@ impl Routers {
         }
     }
 
-    /// Obeys everything that was asked by now. What has to begin a turn of its own is returned.
+    /// Obeys everything that was asked by now, until somebody is due. What has to begin a turn of its own is
+    /// returned.
     fn obey_all(
         &mut self,
         command: Command,
@@ -383,6 +400,10 @@ impl Routers {
         self.tools.outbox.open();
         self.obey(command);
         for _ in 1..COMMANDS {
+            let now_ns = clock::now_ns();
+            if self.next_deadline().is_some_and(|due| due <= now_ns) {
+                break;
+            }
             match inbox.try_recv() {
                 Ok(Command::HandOver(reply)) => return Some(Command::HandOver(reply)),
                 Ok(command) => self.obey(command),

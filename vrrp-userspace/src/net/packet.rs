@@ -2,12 +2,17 @@
 //! it receives nothing, and the options that receiving ones take.
 
 use std::{
-    io, mem,
+    io,
+    marker::PhantomData,
+    mem,
     ops::Range,
     os::fd::{AsRawFd as _, RawFd},
 };
 
-use nix::{setsockopt_impl, sockopt_impl};
+use nix::{
+    setsockopt_impl, sockopt_impl,
+    sys::socket::{setsockopt, sockopt::SndBufForce},
+};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 /// The sending end of every interface.
@@ -24,6 +29,8 @@ pub struct SendFailure {
     pub error: io::Error,
 }
 
+/// For some ten thousand frames.
+const SEND_BUFFER: usize = 8 << 20;
 /// The most messages `sendmmsg` takes at once (`UIO_MAXIOV`).
 const MAX_BATCH: usize = 1024;
 
@@ -35,69 +42,101 @@ impl PacketSocket {
     /// What the kernel says.
     pub fn open() -> io::Result<Self> {
         let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
+        // Everybody's adverts go at once. Where more is not allowed, what the system has must do.
+        let _ = setsockopt(&socket, SndBufForce, &SEND_BUFFER);
         Ok(Self { socket })
     }
 
-    /// Sends frames, each to its interface. One that fails does not keep back the others: the
-    /// kernel stops a batch at the first failure, so the rest of that interface's frames are
-    /// skipped and the batch goes on behind them.
+    /// Sends frames, each to its interface. One that fails keeps back no other: the kernel stops at the first
+    /// failure, so the rest is sent without it. Only where the interface itself is the reason, all frames for
+    /// it that follow at once are skipped too.
     #[must_use]
     pub fn send(&self, frames: &[(u32, &[u8])]) -> Vec<SendFailure> {
         let mut failures = Vec::new();
-        let mut rest = frames;
+        let mut batch = Batch::new(frames);
         let mut at = 0;
-        while let Some(&(ifindex, _)) = rest.first() {
-            let batch = rest.get(..rest.len().min(MAX_BATCH)).unwrap_or(rest);
-            match send_batch(self.socket.as_raw_fd(), batch) {
+        while let Some(&(ifindex, _)) = frames.get(at) {
+            match batch.send(self.socket.as_raw_fd(), at) {
                 Ok(sent) => at += sent.max(1),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
+                    let rest = frames.get(at..).unwrap_or_default();
                     let same = rest.iter().take_while(|(index, _)| *index == ifindex);
-                    let frames = at..at + same.count();
+                    let count = if is_about_interface(&error) {
+                        same.count()
+                    } else {
+                        1
+                    };
+                    let frames = at..at + count;
                     at = frames.end;
                     failures.push(SendFailure { frames, error });
                 }
             }
-            rest = frames.get(at..).unwrap_or_default();
         }
         failures
     }
 }
 
-/// Hands the frames to the kernel and returns how many it took.
-fn send_batch(fd: RawFd, frames: &[(u32, &[u8])]) -> io::Result<usize> {
-    let mut targets: Vec<libc::sockaddr_ll> = frames
-        .iter()
-        .map(|(index, _)| link_address(*index, 0))
-        .collect();
-    let mut parts: Vec<libc::iovec> = frames
-        .iter()
-        .map(|(_, bytes)| libc::iovec {
-            iov_base: bytes.as_ptr().cast_mut().cast(),
-            iov_len: bytes.len(),
-        })
-        .collect();
-    let mut messages: Vec<libc::mmsghdr> = targets
-        .iter_mut()
-        .zip(&mut parts)
-        .map(|(target, part)| {
-            // SAFETY: all-zero is a valid msghdr: null pointers with zero lengths.
-            let mut header: libc::msghdr = unsafe { mem::zeroed() };
-            header.msg_name = (&raw mut *target).cast();
-            header.msg_namelen = LINK_ADDRESS_LEN;
-            header.msg_iov = &raw mut *part;
-            header.msg_iovlen = 1;
-            libc::mmsghdr {
-                msg_hdr: header,
-                msg_len: 0,
-            }
-        })
-        .collect();
-    let count = libc::c_uint::try_from(messages.len()).unwrap_or(libc::c_uint::MAX);
-    // SAFETY: `messages` points into `targets`, `parts` and `frames`, which all outlive the call;
-    // the kernel reads the frames and writes only `msg_len`.
-    let sent = unsafe { libc::sendmmsg(fd, messages.as_mut_ptr(), count, libc::MSG_DONTWAIT) };
-    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+/// Whether no other frame would leave that way either.
+fn is_about_interface(error: &io::Error) -> bool {
+    let code = error.raw_os_error();
+    code.is_some_and(|code| matches!(code, libc::ENETDOWN | libc::ENODEV | libc::ENXIO))
+}
+
+/// What `sendmmsg` wants to know of frames.
+struct Batch<'f> {
+    _targets: Vec<libc::sockaddr_ll>,
+    _parts: Vec<libc::iovec>,
+    messages: Vec<libc::mmsghdr>,
+    _frames: PhantomData<&'f [u8]>,
+}
+
+impl<'f> Batch<'f> {
+    fn new(frames: &[(u32, &'f [u8])]) -> Self {
+        let mut targets: Vec<libc::sockaddr_ll> = frames
+            .iter()
+            .map(|(index, _)| link_address(*index, 0))
+            .collect();
+        let mut parts: Vec<libc::iovec> = frames
+            .iter()
+            .map(|(_, bytes)| libc::iovec {
+                iov_base: bytes.as_ptr().cast_mut().cast(),
+                iov_len: bytes.len(),
+            })
+            .collect();
+        let messages = targets
+            .iter_mut()
+            .zip(&mut parts)
+            .map(|(target, part)| {
+                // SAFETY: all-zero is a valid msghdr: null pointers with zero lengths.
+                let mut header: libc::msghdr = unsafe { mem::zeroed() };
+                header.msg_name = (&raw mut *target).cast();
+                header.msg_namelen = LINK_ADDRESS_LEN;
+                header.msg_iov = &raw mut *part;
+                header.msg_iovlen = 1;
+                libc::mmsghdr {
+                    msg_hdr: header,
+                    msg_len: 0,
+                }
+            })
+            .collect();
+        Self {
+            _targets: targets,
+            _parts: parts,
+            messages,
+            _frames: PhantomData,
+        }
+    }
+
+    /// Hands frames to the kernel, from this one on, and returns how many it took.
+    fn send(&mut self, fd: RawFd, from: usize) -> io::Result<usize> {
+        let rest = self.messages.get_mut(from..).unwrap_or_default();
+        let count = libc::c_uint::try_from(rest.len().min(MAX_BATCH)).unwrap_or(1);
+        // SAFETY: the messages point into what this batch owns and into frames that outlive it, and at least
+        // `count` of them are there; the kernel reads the frames and writes only `msg_len`.
+        let sent = unsafe { libc::sendmmsg(fd, rest.as_mut_ptr(), count, libc::MSG_DONTWAIT) };
+        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+    }
 }
 
 sockopt_impl!(

@@ -16,7 +16,10 @@ use netlink_packet_core::{
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::sys::{
-    socket::{setsockopt, sockopt::ReceiveTimeout},
+    socket::{
+        setsockopt,
+        sockopt::{RcvBufForce, ReceiveTimeout},
+    },
     time::{TimeVal, TimeValLike as _},
 };
 
@@ -105,9 +108,13 @@ impl Worker {
     }
 }
 
-/// How many jobs are taken on together, and how many messages the kernel gets at once.
+/// How many jobs are taken on together.
 const JOBS: usize = 1024;
-const MESSAGES: usize = 512;
+/// How many messages the kernel gets at once: it queues an answer to each that it refuses, and what finds no
+/// room is lost.
+const MESSAGES: usize = 128;
+/// For as many answers, and more.
+const RECEIVE_BUFFER: usize = 4 << 20;
 
 /// How long the kernel may take to answer a batch.
 const ANSWER_TIMEOUT_S: i64 = 5;
@@ -122,17 +129,23 @@ struct Wire {
     macs: VirtualMacs,
 }
 
+fn open() -> io::Result<Socket> {
+    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    socket.set_cap_ack(true)?;
+    // SAFETY: the socket outlives the borrow.
+    let fd = unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) };
+    setsockopt(&fd, ReceiveTimeout, &TimeVal::seconds(ANSWER_TIMEOUT_S))?;
+    // Where more is not allowed, what the system has must do.
+    let _ = setsockopt(&fd, RcvBufForce, &RECEIVE_BUFFER);
+    Ok(socket)
+}
+
 impl Wire {
     fn open() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
-        socket.bind_auto()?;
-        socket.connect(&SocketAddr::new(0, 0))?;
-        socket.set_cap_ack(true)?;
-        // SAFETY: the socket outlives the borrow.
-        let fd = unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) };
-        setsockopt(&fd, ReceiveTimeout, &TimeVal::seconds(ANSWER_TIMEOUT_S))?;
         Ok(Self {
-            socket,
+            socket: open()?,
             sequence: 0,
             added: BTreeSet::new(),
             own: BTreeSet::new(),
@@ -191,17 +204,28 @@ impl Wire {
                 }
             }
         }
-        if entries.is_empty() {
-            return Vec::new();
+        let mut refused = Vec::new();
+        for entries in entries.chunks(MESSAGES) {
+            let first = self.sequence.wrapping_add(1);
+            let mut batch = Vec::new();
+            for (index, (_, entry)) in entries.iter().enumerate() {
+                self.sequence = self.sequence.wrapping_add(1);
+                let last = index + 1 == entries.len();
+                append(&mut batch, change, entry, self.sequence, last);
+            }
+            refused.extend(self.exchange(&batch, first, change, entries));
         }
-        let first = self.sequence.wrapping_add(1);
-        let mut batch = Vec::new();
-        for (index, (_, entry)) in entries.iter().enumerate() {
-            self.sequence = self.sequence.wrapping_add(1);
-            let last = index + 1 == entries.len();
-            append(&mut batch, change, entry, self.sequence, last);
+        refused
+    }
+
+    /// Answers that were lost, or come too late, are not to be taken for those to the next batch.
+    fn begin_anew(&mut self) {
+        match open() {
+            Ok(socket) => self.socket = socket,
+            Err(error) => {
+                tracing::error!("a new netlink socket: {error}; going on with the old one");
+            }
         }
-        self.exchange(&batch, first, change, &entries)
     }
 
     /// Sends the batch and reads until its last message is acknowledged. Errors of messages before
@@ -230,7 +254,11 @@ impl Wire {
             let (answer, _) = match self.socket.recv_from_full() {
                 Ok(answer) => answer,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return all_failed(&error),
+                Err(error) => {
+                    let refused = all_failed(&error);
+                    self.begin_anew();
+                    return refused;
+                }
             };
             for (sequence, code) in acknowledgements(&answer) {
                 let index = sequence.wrapping_sub(first) as usize;
