@@ -1,7 +1,10 @@
 //! The kernel programs on a bench: loaded, with one virtual router, and fed frame by frame through
 //! `BPF_PROG_TEST_RUN`.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use vrrp_common::{
@@ -241,6 +244,22 @@ impl Bench {
         .expect("test run");
         out.truncate(result.data_size_out as usize);
         (self.entry.verdict(result.return_value), out)
+    }
+
+    /// How long the program takes on a frame, the mean of so many runs. What it makes of the frame is what
+    /// the next run gets.
+    pub fn time(&mut self, frame: &[u8], repeat: u32) -> Duration {
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            repeat,
+            ..TestRunOptions::default()
+        };
+        let result = match self.entry {
+            Entry::Xdp => self.dataplane.xdp_program().expect("XDP").test_run(options),
+            Entry::Tc => self.dataplane.tc_program().expect("TC").test_run(options),
+            Entry::Accept | Entry::Egress => self.companion().test_run(options),
+        };
+        result.expect("test run").duration
     }
 
     fn companion(&mut self) -> &mut SchedClassifier {

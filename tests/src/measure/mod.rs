@@ -3,8 +3,11 @@
 
 mod bare;
 mod contestant;
+mod empty;
 mod failover;
 mod field;
+mod kernel;
+mod plots;
 mod report;
 mod spinner;
 mod steady;
@@ -13,6 +16,7 @@ use std::{path::Path, time::Duration};
 
 pub use contestant::{MAKERS, Maker, Work};
 pub use failover::Failover;
+pub use kernel::Cost;
 pub use report::Report;
 pub use steady::Steady;
 
@@ -74,6 +78,10 @@ pub fn run(
 ) -> anyhow::Result<()> {
     let is_wanted = |name: &str| named.is_empty() || named.iter().any(|it| name.contains(&**it));
     let mut report = Report::default();
+    if is_wanted("kernel") {
+        report.add_kernel(kernel::measure(), kernel::verified());
+        report.write(directory)?;
+    }
     for work in STEADY {
         let name = format!("steady {work}");
         if is_wanted(&name) {

@@ -5,11 +5,15 @@ use std::{collections::BTreeMap, fmt, fs, path::Path};
 use anyhow::Context as _;
 use serde::Serialize;
 
-use super::{Failover, MAKERS, Maker, Steady};
+use super::{Cost, Failover, MAKERS, Maker, Steady, plots};
 
 /// Everything that was measured, by the name of the work.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
+    /// The kernel programs, frame by frame.
+    kernel: Vec<Cost>,
+    /// Instructions that the verifier walks through, by program.
+    verified: Vec<(String, u32)>,
     steady: BTreeMap<String, Vec<Steady>>,
     /// The share of a processor that the bare loop takes.
     bare: BTreeMap<String, Vec<f64>>,
@@ -17,6 +21,11 @@ pub struct Report {
 }
 
 impl Report {
+    pub(super) fn add_kernel(&mut self, costs: Vec<Cost>, verified: Vec<(String, u32)>) {
+        self.kernel = costs;
+        self.verified = verified;
+    }
+
     pub(super) fn add_steady(&mut self, name: &str, measured: Steady) {
         println!("{name}: {measured:?}");
         self.steady
@@ -46,8 +55,40 @@ impl Report {
             .push(measured);
     }
 
-    /// Writes `bench.json`.
+    /// Writes `bench.json`, and a picture of each work.
     pub(super) fn write(&self, directory: &Path) -> anyhow::Result<()> {
+        self.write_text(directory)?;
+        let file = |name: &str| directory.join(format!("{}.svg", name.replace(' ', "-")));
+        for name in self.failover.keys() {
+            let all = MAKERS.map(|maker| (maker, self.delays(name, maker)));
+            plots::failover(&file(name), name, &all)?;
+        }
+        for (name, rounds) in &self.steady {
+            let of = |share: Share| {
+                move |maker| median(rounds.iter().filter(|it| it.maker() == maker).map(share)).0
+            };
+            let mut bars = vec![("the bare loop".to_owned(), None, self.bare(name) * 100.0)];
+            bars.extend(plots::pairs("master", of(Steady::master_share)));
+            bars.extend(plots::pairs("backup", of(Steady::backup_share)));
+            plots::bars(&file(name), name, &bars)?;
+        }
+        Ok(())
+    }
+
+    fn bare(&self, name: &str) -> f64 {
+        median(self.bare.get(name).into_iter().flatten().copied()).0
+    }
+
+    /// Of all rounds, sorted.
+    fn delays(&self, name: &str, maker: Maker) -> Vec<f64> {
+        let rounds = self.failover.get(name).into_iter().flatten();
+        let of_maker = rounds.filter(|it| it.maker == maker);
+        let mut all: Vec<f64> = of_maker.flat_map(|it| it.announced_ms.clone()).collect();
+        all.sort_by(f64::total_cmp);
+        all
+    }
+
+    fn write_text(&self, directory: &Path) -> anyhow::Result<()> {
         let path = directory.join("bench.json");
         let text = serde_json::to_string_pretty(self).context("put the report together")?;
         fs::create_dir_all(directory)
@@ -81,14 +122,22 @@ fn median(values: impl Iterator<Item = f64>) -> (f64, f64) {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.kernel.is_empty() {
+            writeln!(f, "\nkernel: beyond an empty program (medians, spread)")?;
+        }
+        for cost in &self.kernel {
+            writeln!(f, "{cost}")?;
+        }
+        for (program, count) in &self.verified {
+            writeln!(f, "  {program}: {count} verified instructions")?;
+        }
         for (name, rounds) in &self.steady {
             writeln!(
                 f,
                 "\n{name} (medians of {} rounds, spread)",
                 rounds.len() / MAKERS.len()
             )?;
-            let bare = self.bare.get(name).into_iter().flatten().copied();
-            let bare = median(bare).0;
+            let bare = self.bare(name);
             writeln!(f, "  bare loop             {:8.2} %", bare * 100.0)?;
             let rows: [(&str, Share); 3] = [
                 ("master CPU", Steady::master_share),
@@ -110,15 +159,13 @@ impl fmt::Display for Report {
                 )?;
             }
         }
-        for (name, rounds) in &self.failover {
+        for name in self.failover.keys() {
             writeln!(
                 f,
                 "\n{name}: last advert to first announcement, beyond Master_Down"
             )?;
             for maker in MAKERS {
-                let of_maker = rounds.iter().filter(|it| it.maker == maker);
-                let mut all: Vec<f64> = of_maker.flat_map(|it| it.announced_ms.clone()).collect();
-                all.sort_by(f64::total_cmp);
+                let all = self.delays(name, maker);
                 writeln!(
                     f,
                     "  {maker:10} p50 {:9.2}  p95 {:9.2}  p99 {:9.2}  max {:9.2} ms  ({} takeovers)",
