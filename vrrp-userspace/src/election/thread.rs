@@ -305,12 +305,6 @@ impl Routers {
                 to_look.push(advert.id);
             }
         }
-        let Tools {
-            outbox,
-            slots,
-            socket,
-            ..
-        } = &self.tools;
         let now_ns = clock::now_ns();
         let announced = outbox.send_announcements(socket, |slot| {
             let slot = slots.get(slot);

@@ -107,7 +107,7 @@ const GLOBAL_KEYWORDS: &[Keyword] = &[
     k("notification_email", Many, Served, "{ ADDRESS … }", "", "Who gets a mail when a state changes (`smtp_alert`). Needs `smtp_server`."),
     k("notification_email_from", Value, Served, "ADDRESS", "USER@HOST of the daemon", "Whom mails come from."),
     k("smtp_server", Value, Served, "HOST [PORT]", "port 25", "Who takes mails. While it does not they wait, 1000 at most, and are tried again."),
-    k("smtp_helo_name", Value, Served, "NAME", "that of `router_id`", "The name of this machine towards the server."),
+    k("smtp_helo_name", Value, Served, "NAME", "the host name", "The name of this machine towards the server."),
     k("smtp_connect_timeout", Value, Served, "SECONDS", "30", "How long the server may take."),
     k("smtp_tls", Value, Ours, "none|starttls|tls", "none", "How mails are protected: not, by STARTTLS or not sent, by TLS from the start (port 465)."),
     k("smtp_login", Value, Ours, "USER PASSWORD", "", "Whom to log in as."),
