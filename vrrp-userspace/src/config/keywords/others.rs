@@ -59,7 +59,7 @@ const ARBITER_KEYWORDS: &[Keyword] = &[
     k("quorum", Value, Ours, "N", "more than half", "How many targets must pass."),
     k("rise", Value, Ours, "N", "1", "Verdicts in a row to be up; with targets only."),
     k("fall", Value, Ours, "N", "1", "Verdicts in a row to be down; with targets only."),
-    k("interval", Value, Ours, "SECONDS", "1; with `etcd` a quarter of `ttl`, 1 at most", "From one question to the next. etcd is asked to renew the lease so often, and the holder learns of a better candidate."),
+    k("interval", Value, Ours, "SECONDS", "1; with `etcd` a quarter of `ttl`, 1 at most", "From one question to the next. etcd is asked to renew the lease so often, and the holder learns of a better candidate. With `timeout` it is at most half of `ttl`."),
     k("timeout", Value, Ours, "SECONDS", "that of `interval`", "How long an answer may take."),
     k("weight", Value, Ours, "-253…253 [reverse]", "0", "As in `vrrp_script`; 0 means FAULT. A lease in etcd has none: only its holder may be MASTER."),
     k("on_unreachable", Value, Ours, "fault|keep|ignore", "fault", "While no target passes, or etcd cannot be asked: `fault` counts that as a failure, `keep` changes nothing, `ignore` goes on as if there were no arbiter. With the last two, two routers that cannot hear each other may both be MASTER."),
