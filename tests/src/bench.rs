@@ -3,6 +3,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
+    os::fd::{AsFd as _, BorrowedFd},
     time::Duration,
 };
 
@@ -65,7 +66,8 @@ impl Entry {
     pub const BOTH: [Self; 2] = [Self::Xdp, Self::Tc];
 
     /// `XDP_*`, and `TC_ACT_UNSPEC`, `TC_ACT_SHOT`, `TC_ACT_REDIRECT`.
-    fn verdict(self, number: u32) -> Verdict {
+    #[must_use]
+    pub fn verdict(self, number: u32) -> Verdict {
         match (self, number.cast_signed()) {
             (Self::Xdp, 2) | (Self::Tc | Self::Accept | Self::Egress, -1) => Verdict::Pass,
             (Self::Xdp, 1) | (Self::Tc | Self::Accept | Self::Egress, 2) => Verdict::Drop,
@@ -140,8 +142,8 @@ impl Bench {
             mac: OUR_MAC,
             heartbeat,
         };
-        bench.serve(vlan, &RULES, OUR_ADDRESS.into(), VIP.into(), &[]);
         bench.dataplane.count_interface(IFINDEX).expect("counters");
+        bench.serve(vlan, &RULES, OUR_ADDRESS.into(), VIP.into(), &[]);
         bench
     }
 
@@ -260,6 +262,16 @@ impl Bench {
             Entry::Accept | Entry::Egress => self.companion().test_run(options),
         };
         result.expect("test run").duration
+    }
+
+    /// The program itself.
+    pub fn program(&mut self) -> BorrowedFd<'_> {
+        let fd = match self.entry {
+            Entry::Xdp => self.dataplane.xdp_program().expect("XDP").fd(),
+            Entry::Tc => self.dataplane.tc_program().expect("TC").fd(),
+            Entry::Accept | Entry::Egress => self.companion().fd(),
+        };
+        fd.expect("a loaded program").as_fd()
     }
 
     fn companion(&mut self) -> &mut SchedClassifier {

@@ -19,7 +19,8 @@ fn the_programs_are_small_enough_to_verify_quickly() {
     for entry in Entry::BOTH {
         let verified = Bench::new(entry).verified_instructions();
         println!("{entry:?}: {verified} verified instructions");
-        assert!(verified < 50_000, "{verified}: did a loop slip in?");
+        // A tenth of what the kernel takes (a million), and a moment of its time.
+        assert!(verified < 100_000, "{verified}: did a loop slip in?");
     }
 }
 

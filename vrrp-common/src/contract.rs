@@ -40,7 +40,7 @@ impl Family {
     }
 }
 
-/// Key of `VRIDS`: which slot judges an advert.
+/// Key of `VRIDS`: a virtual router.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct VridKey {
@@ -66,6 +66,18 @@ impl VridKey {
             vrid,
         }
     }
+}
+
+/// Value of `VRIDS`: which slot judges an advert.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct VridTarget {
+    /// Index into `MASTER_SEEN`.
+    pub slot: u32,
+    /// The row of the interface's counters; 0 = not known.
+    pub row: u16,
+    /// Zero.
+    pub reserved: [u8; 2],
 }
 
 /// Key of `VIPS`: which slot answers for an address.
@@ -108,8 +120,8 @@ pub struct VipTarget {
     /// The MAC of the interface, where the address is on another one than the adverts; zero where it
     /// is on the same, and the slot's MAC is told.
     pub mac: [u8; 6],
-    /// Zero.
-    pub reserved: [u8; 2],
+    /// The row of the interface's counters; 0 = not known.
+    pub row: u16,
 }
 
 /// Key of `MACS`: which slot has a virtual MAC.
@@ -248,7 +260,7 @@ impl Counter {
     }
 }
 
-/// Value of `COUNTERS`, keyed by interface index.
+/// Value of `COUNTERS`, a row for each interface; `ROWS` has which.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct InterfaceCounters {
@@ -295,12 +307,39 @@ pub struct Doorbell {
     pub reserved: u32,
 }
 
+/// Words of `VIP_FILTER`.
+pub const FILTER_WORDS: usize = 1024;
+
+/// Where `VIP_FILTER` says whether an address can be one of ours: the word, and the bit in it. Most
+/// traffic is to none, and one look tells.
+#[inline(always)]
+#[must_use]
+pub const fn filter_place(address: Source) -> (u32, u64) {
+    const _: () = assert!(FILTER_WORDS == 1 << 10);
+    /// 2^64 divided by the golden ratio: spreads what differs in few bits (Knuth, TAOCP 6.4).
+    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let hash = (address.high ^ address.low.rotate_left(32)).wrapping_mul(SPREAD);
+    ((hash >> 54) as u32, 1 << ((hash >> 48) & 63))
+}
+
 const _: () = assert!(Reject::COUNT == Counter::Advert as usize);
 const _: () = assert!(Counter::AdvertFenced as usize + 1 == Counter::COUNT);
 
 #[cfg(test)]
 mod tests {
+    use std::{collections::BTreeSet, net::Ipv4Addr};
+
     use super::*;
+
+    #[test]
+    fn neighbouring_addresses_fill_the_filter_evenly() {
+        let first = u32::from(Ipv4Addr::new(10, 100, 0, 0));
+        let addresses = (first..first + 4080).map(|it| Source::v4(it.to_be_bytes()));
+        let places: BTreeSet<(u32, u64)> = addresses.map(filter_place).collect();
+        assert!(places.len() > 3900, "{} of 4080", places.len());
+        let words: BTreeSet<u32> = places.iter().map(|(word, _)| *word).collect();
+        assert_eq!(words.last(), Some(&1023));
+    }
 
     #[test]
     fn counters_do_not_overlap_with_reasons() {

@@ -9,12 +9,12 @@ use network_types::{
 
 use crate::{
     arp::{self, Arp},
-    contract::{Counter, Family, MacKey, PeerKey, VridKey},
+    contract::{Counter, Family, MacKey, PeerKey, VridKey, VridTarget},
     frame::{Frame, FrameMut},
     link,
     nd::{self, Nd},
     slot::{Slot, Transport, mac_number, mac_of},
-    tables::{Arrival, Place, Tables, count, count_reject, find, may_answer, ring},
+    tables::{Arrival, Place, Tables, count, count_in, count_reject, find, may_answer, ring},
     validate::{self, Candidate, Located, Reject, Valid},
     vrrp::{self, Source},
 };
@@ -145,24 +145,28 @@ fn advert<F: FrameMut + ?Sized, T: Tables>(
     };
     let Place { ifindex, link } = place;
     let key = VridKey::new(candidate.family, ifindex, link.vlan, candidate.vrid);
-    let Some(index) = tables.vrid(key) else {
+    let Some(VridTarget {
+        slot: index, row, ..
+    }) = tables.vrid(key)
+    else {
         count(tables, ifindex, Counter::ForeignVrid);
         return Verdict::Pass;
     };
     let Some(slot) = tables.slot(index) else {
         return Verdict::Pass;
     };
+    // Once for each frame: on some machines nothing here takes longer.
+    let now_ns = tables.now_ns();
     match judge(frame, candidate, index, slot, tables) {
         Ok(valid) => {
-            count(tables, ifindex, Counter::Advert);
-            if slot.record_advert(&valid.advert, tables.now_ns()) {
+            count_in(tables, ifindex, row, Counter::Advert);
+            if slot.record_advert(&valid.advert, now_ns) {
                 ring(tables, ifindex, index);
             }
             tell_group(slot, tables);
         }
         Err(reason) => {
             count_reject(tables, ifindex, reason);
-            let now_ns = tables.now_ns();
             if slot.samples_rejects(now_ns)
                 && slot.record_reject(reason, candidate.sender(frame), now_ns)
             {
@@ -170,7 +174,7 @@ fn advert<F: FrameMut + ?Sized, T: Tables>(
             }
         }
     }
-    if tables.is_attended() {
+    if tables.is_attended(now_ns) {
         Verdict::Drop
     } else {
         Verdict::Pass
@@ -278,7 +282,7 @@ fn arp_question<F: FrameMut + ?Sized, T: Tables>(
         return Verdict::Pass;
     }
     vip.slot.record_answer();
-    count(tables, place.ifindex, Counter::ArpAnswered);
+    count_in(tables, place.ifindex, vip.row, Counter::ArpAnswered);
     Verdict::Transmit
 }
 
@@ -324,7 +328,7 @@ fn neighbour<F: FrameMut + ?Sized, T: Tables>(
         return Some(Verdict::Drop);
     }
     vip.slot.record_answer();
-    count(tables, place.ifindex, Counter::NdAnswered);
+    count_in(tables, place.ifindex, vip.row, Counter::NdAnswered);
     Some(Verdict::Transmit)
 }
 

@@ -1,7 +1,9 @@
 //! The maps and the clock of the place where a frame is handled, and what every handler asks of them.
 
 use crate::{
-    contract::{Counter, Family, MacKey, PeerKey, PeerLimits, VipKey, VipTarget, VridKey},
+    contract::{
+        Counter, Family, MacKey, PeerKey, PeerLimits, VipKey, VipTarget, VridKey, VridTarget,
+    },
     link::{Link, Tag},
     slot::{Slot, mac_number},
     validate::Reject,
@@ -24,7 +26,9 @@ pub trait Tables {
     const FENCES: bool;
 
     /// The slot that judges adverts of this virtual router.
-    fn vrid(&self, key: VridKey) -> Option<u32>;
+    fn vrid(&self, key: VridKey) -> Option<VridTarget>;
+    /// Whether this can be one of our addresses, in any place; false is certain.
+    fn may_be_vip(&self, address: Source) -> bool;
     /// Who answers for this address.
     fn vip(&self, key: VipKey) -> Option<VipTarget>;
     /// The slot that has this virtual MAC.
@@ -33,15 +37,15 @@ pub trait Tables {
     fn peer(&self, key: PeerKey) -> Option<PeerLimits>;
     /// A slot.
     fn slot(&self, index: u32) -> Option<&Slot>;
-    /// Adds one to a counter or a [`Reject`] of the interface.
-    fn count(&self, ifindex: u32, index: usize);
+    /// Adds one to a counter or a [`Reject`] of the interface. `row` saves looking for it, unless it is 0.
+    fn count(&self, ifindex: u32, row: u16, index: usize);
     /// Rings the doorbell for a slot.
     fn ring(&self, ifindex: u32, slot: u32);
     /// `CLOCK_BOOTTIME` in nanoseconds.
     fn now_ns(&self) -> u64;
     /// Whether a daemon is alive to act on what is recorded. Adverts are consumed only then, so
     /// that after a crash another daemon on this machine can hear them.
-    fn is_attended(&self) -> bool;
+    fn is_attended(&self, now_ns: u64) -> bool;
 }
 
 /// Where a frame was seen.
@@ -56,6 +60,8 @@ pub(crate) struct Place<'a> {
 pub(crate) struct Found<'t> {
     pub(crate) index: u32,
     pub(crate) slot: &'t Slot,
+    /// The row of the interface's counters.
+    pub(crate) row: u16,
     /// The MAC that is told for the address, in the low 48 bits.
     pub(crate) mac: u64,
     /// The interface's own MAC.
@@ -92,6 +98,9 @@ pub(crate) fn find<'t, T: Tables>(
     address: Source,
     tables: &'t T,
 ) -> Option<Found<'t>> {
+    if !tables.may_be_vip(address) {
+        return None;
+    }
     let key = VipKey::new(family, place.ifindex, place.link.vlan, address);
     let target = tables.vip(key)?;
     let slot = tables.slot(target.slot)?;
@@ -104,6 +113,7 @@ pub(crate) fn find<'t, T: Tables>(
     Some(Found {
         index: target.slot,
         slot,
+        row: target.row,
         mac,
         port,
     })
@@ -117,10 +127,16 @@ pub(crate) fn ring<T: Tables>(tables: &T, ifindex: u32, slot: u32) {
 
 #[inline(always)]
 pub(crate) fn count<T: Tables>(tables: &T, ifindex: u32, counter: Counter) {
-    tables.count(ifindex, counter as usize);
+    count_in(tables, ifindex, 0, counter);
+}
+
+/// [`count`], where the row of the interface's counters is known.
+#[inline(always)]
+pub(crate) fn count_in<T: Tables>(tables: &T, ifindex: u32, row: u16, counter: Counter) {
+    tables.count(ifindex, row, counter as usize);
 }
 
 #[inline(always)]
 pub(crate) fn count_reject<T: Tables>(tables: &T, ifindex: u32, reason: Reject) {
-    tables.count(ifindex, reason as usize);
+    tables.count(ifindex, 0, reason as usize);
 }

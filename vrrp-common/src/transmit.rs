@@ -99,7 +99,7 @@ fn advert<F: FrameMut + ?Sized, T: Tables>(
         return true;
     }
     let key = VridKey::new(sender.family, place.ifindex, place.link.vlan, vrid);
-    let Some(slot) = tables.vrid(key).and_then(|index| tables.slot(index)) else {
+    let Some(slot) = tables.vrid(key).and_then(|target| tables.slot(target.slot)) else {
         return true;
     };
     if slot.own_source() != sender.address || slot.may_advertise(tables.now_ns()) {

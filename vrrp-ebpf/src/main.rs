@@ -6,9 +6,13 @@
 
 #![no_std]
 #![no_main]
+// For `asm!` on BPF.
+#![feature(asm_experimental_arch)]
 
 mod maps;
 mod skb;
+mod sum;
+mod words;
 mod xdp;
 
 use aya_ebpf::{

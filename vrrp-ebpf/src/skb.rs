@@ -6,8 +6,8 @@ use core::ffi::c_void;
 use aya_ebpf::{
     bindings::__sk_buff,
     helpers::generated::{
-        bpf_skb_change_tail, bpf_skb_change_type, bpf_skb_load_bytes,
-        bpf_skb_load_bytes_relative, bpf_skb_store_bytes,
+        bpf_skb_change_tail, bpf_skb_change_type, bpf_skb_load_bytes, bpf_skb_load_bytes_relative,
+        bpf_skb_store_bytes,
     },
     programs::TcContext,
 };
@@ -16,7 +16,7 @@ use vrrp_common::{
     link::Tag,
 };
 
-use crate::maps;
+use crate::{maps, sum, words};
 
 /// One received frame.
 pub struct SkbFrame<'a> {
@@ -81,7 +81,7 @@ impl Frame for SkbHeaders<'_> {
         // not, and `Wire` allows every bit pattern.
         unsafe {
             (bpf_skb_load_bytes_relative(skb, offset as u32, place, length, LINK_LAYER) == 0)
-                .then(|| place.cast::<T>().read_unaligned())
+                .then(|| words::read(place.addr()))
         }
     }
 
@@ -103,7 +103,7 @@ impl Frame for SkbFrame<'_> {
         let start = self.ctx.data() + offset;
         if start + size_of::<T>() <= self.ctx.data_end() {
             // SAFETY: the bounds were checked just above, and `Wire` allows every bit pattern.
-            return Some(unsafe { (start as *const T).read_unaligned() });
+            return Some(unsafe { words::read(start) });
         }
         const { assert!(size_of::<T>() <= maps::HEADER_LEN) };
         let place = maps::HEADER.get_ptr_mut(0)?.cast::<c_void>();
@@ -112,7 +112,7 @@ impl Frame for SkbFrame<'_> {
         // not, and `Wire` allows every bit pattern.
         unsafe {
             (bpf_skb_load_bytes(self.skb().cast(), offset as u32, place, length) == 0)
-                .then(|| place.cast::<T>().read_unaligned())
+                .then(|| words::read(place.addr()))
         }
     }
 
@@ -124,7 +124,13 @@ impl Frame for SkbFrame<'_> {
 
     #[inline(always)]
     fn sum(&self, offset: usize, len: usize) -> Option<u16> {
-        maps::sum_copied(len, |scratch: *mut c_void, len| {
+        if len <= sum::SHORT {
+            let summed = sum::short(self.ctx.data(), offset, self.ctx.data_end(), len);
+            if summed.is_some() {
+                return summed;
+            }
+        }
+        sum::copied(len, |scratch: *mut c_void, len| {
             // SAFETY: the scratch is longer than `len`.
             unsafe { bpf_skb_load_bytes(self.skb().cast(), offset as u32, scratch, len) == 0 }
         })
@@ -150,6 +156,9 @@ impl FrameMut for SkbFrame<'_> {
 
     #[inline(always)]
     fn resize(&self, length: usize) -> bool {
+        if length == self.length() {
+            return true;
+        }
         // SAFETY: the helper takes plain numbers; every access derives its pointers anew.
         unsafe { bpf_skb_change_tail(self.skb(), length as u32, 0) == 0 }
     }

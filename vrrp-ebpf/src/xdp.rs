@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use vrrp_common::frame::{Frame, FrameMut, Wire};
 
-use crate::maps;
+use crate::{sum, words};
 
 /// One received frame.
 pub struct XdpFrame<'a> {
@@ -41,7 +41,7 @@ impl Frame for XdpFrame<'_> {
     fn load<T: Wire>(&self, offset: usize) -> Option<T> {
         let start = self.place::<T>(offset)?;
         // SAFETY: `place` checked the bounds, and `Wire` allows every bit pattern.
-        Some(unsafe { (start as *const T).read_unaligned() })
+        Some(unsafe { words::read(start) })
     }
 
     #[inline(always)]
@@ -51,7 +51,10 @@ impl Frame for XdpFrame<'_> {
 
     #[inline(always)]
     fn sum(&self, offset: usize, len: usize) -> Option<u16> {
-        maps::sum_copied(len, |scratch: *mut c_void, len| {
+        if len <= sum::SHORT {
+            return sum::short(self.ctx.data(), offset, self.ctx.data_end(), len);
+        }
+        sum::copied(len, |scratch: *mut c_void, len| {
             // SAFETY: the scratch is longer than `len`.
             unsafe { bpf_xdp_load_bytes(self.ctx.ctx, offset as u32, scratch, len) == 0 }
         })
@@ -65,12 +68,15 @@ impl FrameMut for XdpFrame<'_> {
             return false;
         };
         // SAFETY: `place` checked the bounds.
-        unsafe { (start as *mut T).write_unaligned(value) };
+        unsafe { words::write(start, &value) };
         true
     }
 
     #[inline(always)]
     fn resize(&self, length: usize) -> bool {
+        if length == self.length() {
+            return true;
+        }
         // The verifier lets pointers be subtracted in 64 bits only, and the compiler would do with 32.
         let present = core::hint::black_box(self.length());
         let delta = length as i32 - present as i32;

@@ -3,10 +3,11 @@
 use std::cell::{Cell, RefCell};
 
 use vrrp_common::{
-    contract::{Counter, MacKey, PeerKey, PeerLimits, VipKey, VipTarget, VridKey},
+    contract::{Counter, MacKey, PeerKey, PeerLimits, VipKey, VipTarget, VridKey, VridTarget},
     frame::{Frame, FrameMut, Wire},
     slot::Slot,
     tables::Tables,
+    vrrp::Source,
 };
 use vrrp_userspace::clock;
 
@@ -38,15 +39,23 @@ impl Mirror {
 impl Tables for Mirror {
     const FENCES: bool = true;
 
-    fn vrid(&self, key: VridKey) -> Option<u32> {
-        (key == self.vrid).then_some(0)
+    fn vrid(&self, key: VridKey) -> Option<VridTarget> {
+        (key == self.vrid).then_some(VridTarget {
+            slot: 0,
+            row: 0,
+            reserved: [0; 2],
+        })
+    }
+
+    fn may_be_vip(&self, _: Source) -> bool {
+        true
     }
 
     fn vip(&self, key: VipKey) -> Option<VipTarget> {
         (key == self.vip).then_some(VipTarget {
             slot: 0,
             mac: [0; 6],
-            reserved: [0; 2],
+            row: 0,
         })
     }
 
@@ -62,7 +71,7 @@ impl Tables for Mirror {
         (index == 0).then_some(&self.slot)
     }
 
-    fn count(&self, _: u32, index: usize) {
+    fn count(&self, _: u32, _: u16, index: usize) {
         if let Some(counter) = self.counters.get(index) {
             counter.set(counter.get() + 1);
         }
@@ -74,7 +83,7 @@ impl Tables for Mirror {
         clock::now_ns()
     }
 
-    fn is_attended(&self) -> bool {
+    fn is_attended(&self, _: u64) -> bool {
         true
     }
 }

@@ -5,15 +5,13 @@ use std::{collections::BTreeMap, fmt, fs, path::Path};
 use anyhow::Context as _;
 use serde::Serialize;
 
-use super::{Cost, Failover, MAKERS, Maker, Steady, plots};
+use super::{Failover, Kernel, MAKERS, Maker, Steady, plots};
 
 /// Everything that was measured, by the name of the work.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
     /// The kernel programs, frame by frame.
-    kernel: Vec<Cost>,
-    /// Instructions that the verifier walks through, by program.
-    verified: Vec<(String, u32)>,
+    kernel: Option<Kernel>,
     steady: BTreeMap<String, Vec<Steady>>,
     /// The share of a processor that the bare loop takes.
     bare: BTreeMap<String, Vec<f64>>,
@@ -21,9 +19,8 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) fn add_kernel(&mut self, costs: Vec<Cost>, verified: Vec<(String, u32)>) {
-        self.kernel = costs;
-        self.verified = verified;
+    pub(super) fn add_kernel(&mut self, measured: Kernel) {
+        self.kernel = Some(measured);
     }
 
     pub(super) fn add_steady(&mut self, name: &str, measured: Steady) {
@@ -122,14 +119,8 @@ fn median(values: impl Iterator<Item = f64>) -> (f64, f64) {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.kernel.is_empty() {
-            writeln!(f, "\nkernel: beyond an empty program (medians, spread)")?;
-        }
-        for cost in &self.kernel {
-            writeln!(f, "{cost}")?;
-        }
-        for (program, count) in &self.verified {
-            writeln!(f, "  {program}: {count} verified instructions")?;
+        if let Some(kernel) = &self.kernel {
+            write!(f, "{kernel}")?;
         }
         for (name, rounds) in &self.steady {
             writeln!(

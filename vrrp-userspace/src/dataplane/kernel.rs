@@ -8,16 +8,14 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{
-        Array, HashMap as BpfHashMap, Map, MapData, MapError, PerCpuHashMap, PerCpuValues, RingBuf,
-    },
+    maps::{Array, HashMap as BpfHashMap, Map, MapData, MapError, RingBuf},
     programs::{ProgramError, SchedClassifier, TcAttachType, Xdp},
 };
 use vrrp_common::contract::{
-    Counter, InterfaceCounters, MacKey, PeerKey, PeerLimits, VipKey, VipTarget, VridKey,
+    InterfaceCounters, MacKey, PeerKey, PeerLimits, VipKey, VipTarget, VridKey, VridTarget,
 };
 
-use super::{DataplaneError, SlotTable, Stale};
+use super::{DataplaneError, SlotTable, Stale, counters::Counters, filter::Filter};
 
 /// The object built by `build.rs`, aligned as the ELF reader needs it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/vrrp-ebpf.o"));
@@ -77,11 +75,12 @@ impl Side {
 pub(super) struct Kernel {
     ebpf: Ebpf,
     slots: MapData,
-    vrids: BpfHashMap<MapData, [u8; 8], u32>,
+    vrids: BpfHashMap<MapData, [u8; 8], [u8; 8]>,
     vips: BpfHashMap<MapData, [u8; 24], [u8; 12]>,
     macs: BpfHashMap<MapData, [u8; 12], u32>,
     peers: BpfHashMap<MapData, [u8; 20], [u8; 4]>,
-    counters: PerCpuHashMap<MapData, u32, [u64; Counter::COUNT]>,
+    filter: Filter,
+    counters: Counters,
 }
 
 /// What comes with it for others.
@@ -133,7 +132,8 @@ impl Kernel {
             .map_max_entries("VIPS", size(addresses)?)
             .map_max_entries("PEERS", size(peers)?)
             // Each interface may be made anew, under another index.
-            .map_max_entries("COUNTERS", size(interfaces)?);
+            .map_max_entries("COUNTERS", size(interfaces + 1)?)
+            .map_max_entries("ROWS", size(interfaces)?);
         let mut ebpf = loader.load(OBJECT)?;
         let Map::Array(slots) = take(&mut ebpf, "MASTER_SEEN")? else {
             return Err(DataplaneError::Missing("array MASTER_SEEN"));
@@ -147,7 +147,8 @@ impl Kernel {
                 vips: typed(&mut ebpf, "VIPS")?,
                 macs: typed(&mut ebpf, "MACS")?,
                 peers: typed(&mut ebpf, "PEERS")?,
-                counters: typed(&mut ebpf, "COUNTERS")?,
+                filter: Filter::new(typed(&mut ebpf, "VIP_FILTER")?),
+                counters: Counters::new(typed(&mut ebpf, "COUNTERS")?, typed(&mut ebpf, "ROWS")?),
                 slots,
                 ebpf,
             },
@@ -194,8 +195,12 @@ impl Kernel {
     pub(super) fn insert_vip(
         &mut self,
         key: VipKey,
-        target: VipTarget,
+        mut target: VipTarget,
     ) -> Result<(), DataplaneError> {
+        target.row = self.counters.row(key.ifindex);
+        self.filter
+            .add(key)
+            .map_err(DataplaneError::map("VIP_FILTER"))?;
         let key: [u8; 24] = bytemuck::cast(key);
         self.vips
             .insert(key, bytemuck::cast::<_, [u8; 12]>(target), 0)
@@ -223,8 +228,17 @@ impl Kernel {
     }
 
     pub(super) fn insert_vrid(&mut self, key: VridKey, slot: u32) -> Result<(), DataplaneError> {
+        let target = VridTarget {
+            slot,
+            row: self.counters.row(key.ifindex),
+            reserved: [0; 2],
+        };
         self.vrids
-            .insert(bytemuck::cast::<_, [u8; 8]>(key), slot, 0)
+            .insert(
+                bytemuck::cast::<_, [u8; 8]>(key),
+                bytemuck::cast::<_, [u8; 8]>(target),
+                0,
+            )
             .map_err(DataplaneError::map("VRIDS"))
     }
 
@@ -233,15 +247,18 @@ impl Kernel {
     /// answers nothing.
     pub(super) fn remove(&mut self, stale: &Stale, slot: u32) {
         if let Some(key) = stale.vrid.map(bytemuck::cast::<_, [u8; 8]>)
-            && self.vrids.get(&key, 0).ok() == Some(slot)
+            && let Ok(target) = self.vrids.get(&key, 0)
+            && bytemuck::cast::<_, VridTarget>(target).slot == slot
         {
             let _ = self.vrids.remove(&key);
         }
         for key in &stale.vips {
-            let key: [u8; 24] = bytemuck::cast(*key);
-            let target = self.vips.get(&key, 0).ok();
-            if target.map(bytemuck::cast::<_, VipTarget>).map(|it| it.slot) == Some(slot) {
-                let _ = self.vips.remove(&key);
+            let bytes: [u8; 24] = bytemuck::cast(*key);
+            let target = self.vips.get(&bytes, 0).ok();
+            if target.map(bytemuck::cast::<_, VipTarget>).map(|it| it.slot) == Some(slot)
+                && self.vips.remove(&bytes).is_ok()
+            {
+                self.filter.remove(*key);
             }
         }
         if let Some(key) = stale.mac.map(bytemuck::cast::<_, [u8; 12]>)
@@ -256,8 +273,7 @@ impl Kernel {
 
     /// Makes room for the counters of another interface.
     pub(super) fn forget_interface(&mut self, ifindex: u32) {
-        // Without an entry there is nothing to forget.
-        let _ = self.counters.remove(&ifindex);
+        self.counters.remove(ifindex);
     }
 
     /// The interface's counters, summed over the CPUs; `None` where it was never counted.
@@ -265,29 +281,12 @@ impl Kernel {
         &self,
         ifindex: u32,
     ) -> Result<Option<InterfaceCounters>, DataplaneError> {
-        let per_cpu = match self.counters.get(&ifindex, 0) {
-            Ok(values) => values,
-            Err(MapError::KeyNotFound) => return Ok(None),
-            Err(error) => return Err(DataplaneError::map("COUNTERS")(error)),
-        };
-        let mut total = InterfaceCounters::default();
-        for counts in per_cpu.iter() {
-            total.add(&InterfaceCounters { counts: *counts });
-        }
-        Ok(Some(total))
+        self.counters.get(ifindex)
     }
 
     /// Makes the programs count for the interface, from zero if they have not done so before.
     pub(super) fn count_interface(&mut self, ifindex: u32) -> Result<(), DataplaneError> {
-        if self.counters(ifindex)?.is_some() {
-            return Ok(());
-        }
-        let cpus = aya::util::nr_cpus().map_err(|(_, error)| DataplaneError::Cpus(error))?;
-        let zero = PerCpuValues::try_from(vec![[0; Counter::COUNT]; cpus])
-            .map_err(DataplaneError::Cpus)?;
-        self.counters
-            .insert(ifindex, zero, 0)
-            .map_err(DataplaneError::map("COUNTERS"))
+        self.counters.add(ifindex)
     }
 }
 

@@ -3,6 +3,8 @@
 
 mod attach;
 mod clsact;
+mod counters;
+mod filter;
 mod heartbeat;
 mod kernel;
 mod ladder;
@@ -71,6 +73,9 @@ pub enum DataplaneError {
     /// The object lacks a part; it was built from other sources.
     #[error("the BPF object has no {0}; was it built from other sources?")]
     Missing(&'static str),
+    /// Every row of counters is taken.
+    #[error("no counters for another interface: {0} are the most this process was started for")]
+    Uncounted(usize),
     /// The CPUs cannot be counted, or a value cannot be made for each.
     #[error("per-CPU counters: {0}")]
     Cpus(#[source] std::io::Error),

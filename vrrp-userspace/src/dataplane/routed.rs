@@ -96,11 +96,7 @@ impl Routed {
         here.chain(elsewhere).map(move |(place, mac, vip)| {
             let Place { ifindex, vlan } = place;
             let key = VipKey::new(Family::of(vip), ifindex, vlan, Source::of(vip));
-            let target = VipTarget {
-                slot,
-                mac,
-                reserved: [0; 2],
-            };
+            let target = VipTarget { slot, mac, row: 0 };
             (key, target)
         })
     }

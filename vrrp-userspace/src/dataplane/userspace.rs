@@ -29,12 +29,14 @@ use tokio::{
 use vrrp_common::{
     contract::{
         Counter, InterfaceCounters, MacKey, PeerKey, PeerLimits, VipKey, VipTarget, VridKey,
+        VridTarget,
     },
     frame::{Frame, FrameMut, Wire},
     link::{CUSTOMER_TAG, Tag},
     receive,
     slot::Slot,
     tables::{Arrival, Tables},
+    vrrp::Source,
 };
 
 use super::{Routed, SlotTable, Stale};
@@ -137,8 +139,17 @@ impl UserTables {
 impl Tables for UserTables {
     const FENCES: bool = false;
 
-    fn vrid(&self, key: VridKey) -> Option<u32> {
-        held!(self.routes.read()).vrids.get(&key).copied()
+    fn vrid(&self, key: VridKey) -> Option<VridTarget> {
+        let slot = held!(self.routes.read()).vrids.get(&key).copied()?;
+        Some(VridTarget {
+            slot,
+            row: 0,
+            reserved: [0; 2],
+        })
+    }
+
+    fn may_be_vip(&self, _address: Source) -> bool {
+        true
     }
 
     fn vip(&self, key: VipKey) -> Option<VipTarget> {
@@ -158,7 +169,7 @@ impl Tables for UserTables {
         self.slots.get(index)
     }
 
-    fn count(&self, ifindex: u32, index: usize) {
+    fn count(&self, ifindex: u32, _row: u16, index: usize) {
         if let Some(counts) = held!(self.counters.read()).get(&ifindex)
             && let Some(count) = counts.0.get(index)
         {
@@ -175,7 +186,7 @@ impl Tables for UserTables {
         clock::now_ns()
     }
 
-    fn is_attended(&self) -> bool {
+    fn is_attended(&self, _now_ns: u64) -> bool {
         true
     }
 }
