@@ -16,6 +16,17 @@ pub struct Work {
     pub interval_cs: u16,
 }
 
+/// What lets keepalived do this work as well as it can: priority over everything else, a budget of time for
+/// that, and room for adverts that come all at once.
+const GLOBAL: &str = "global_defs {
+ vrrp_version 3
+ max_auto_priority 99
+ vrrp_rlimit_rttime 1000000
+ vrrp_rx_bufs_policy MTU
+ vrrp_rx_bufs_multiplier 200
+}
+";
+
 /// Priorities of both routers.
 pub(super) const PRIORITIES: [u8; 2] = [150, 100];
 
@@ -47,7 +58,7 @@ impl Work {
 
     fn config(self, priority: u8) -> String {
         let interval = format!("{}.{:02}", self.interval_cs / 100, self.interval_cs % 100);
-        let mut text = "global_defs {\n vrrp_version 3\n}\n".to_owned();
+        let mut text = GLOBAL.to_owned();
         for interface in 0..self.interfaces {
             for vrid in 1..=self.each {
                 let address = Self::address(interface, vrid);

@@ -38,11 +38,12 @@ type Key = (u8, u8);
 
 /// Plays so many failovers of one maker.
 pub(super) fn measure(maker: Maker, work: Work, rounds: u32) -> Failover {
-    let field = Field::new(work.interfaces);
+    let field = Field::observed(work.interfaces);
     let scratch = Scratch::new("failover");
+    let observer = field.observer.as_ref().expect("an observer");
     let captures = (0..work.interfaces).map(|number| {
         let device = format!("eth{number}");
-        Capture::start(&field.observer, &device, None)
+        Capture::start(observer, &device, None)
     });
     let captures: Vec<Capture> = captures.collect();
     let macs = [0, 1].map(|router: usize| {

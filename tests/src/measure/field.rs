@@ -1,4 +1,4 @@
-//! Two routers and an observer, joined by as many bridges as they have interfaces.
+//! Two routers, and an observer where one is needed, joined by as many bridges as they have interfaces.
 
 use std::{fmt::Write as _, net::Ipv4Addr, process::Command};
 
@@ -14,16 +14,25 @@ const PORTS: [char; 3] = ['a', 'b', 'c'];
 pub(super) struct Field {
     /// The first one is the better router.
     pub(super) routers: [Namespace; 2],
-    pub(super) observer: Namespace,
+    /// Who listens, where somebody does: frames to it cost their sender time.
+    pub(super) observer: Option<Namespace>,
     bridge: Namespace,
     pub(super) interfaces: u8,
 }
 
 impl Field {
     pub(super) fn new(interfaces: u8) -> Self {
+        Self::with_observer(interfaces, None)
+    }
+
+    pub(super) fn observed(interfaces: u8) -> Self {
+        Self::with_observer(interfaces, Some(Namespace::new("observer")))
+    }
+
+    fn with_observer(interfaces: u8, observer: Option<Namespace>) -> Self {
         let field = Self {
             routers: ["first", "second"].map(Namespace::new),
-            observer: Namespace::new("observer"),
+            observer,
             bridge: Namespace::new("bridges"),
             interfaces,
         };
@@ -39,8 +48,8 @@ impl Field {
             "link add br{number} type bridge forward_delay 0 mcast_snooping 0"
         ));
         bridge.ip(&format!("link set br{number} up"));
-        let hosts = [&self.routers[0], &self.routers[1], &self.observer];
-        for ((host, port), last) in hosts.into_iter().zip(PORTS).zip(1..) {
+        let hosts = self.routers.iter().chain(&self.observer);
+        for ((host, port), last) in hosts.zip(PORTS).zip(1..) {
             let (lan, name) = (bridge.name(), host.name());
             ip(&format!(
                 "link add {port}{number} netns {lan} type veth peer name eth{number} netns {name}"
@@ -70,16 +79,16 @@ impl Field {
         );
     }
 
-    /// Frames that have come out of the bridges towards the observer so far.
-    pub(super) fn observed(&self) -> u64 {
+    /// Frames that the first router has sent so far.
+    pub(super) fn sent(&self) -> u64 {
         let text = self
-            .observer
+            .bridge
             .enter(|| std::fs::read_to_string("/proc/thread-self/net/dev"));
-        let text = text.expect("the observer's counters");
+        let text = text.expect("the counters of the ports");
         let ports = text.lines().filter_map(|line| {
             let (name, numbers) = line.trim().split_once(':')?;
             let packets = numbers.split_whitespace().nth(1)?;
-            name.starts_with("eth")
+            name.starts_with(PORTS[0])
                 .then(|| packets.parse::<u64>().ok())?
         });
         ports.sum()

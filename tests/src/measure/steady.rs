@@ -20,7 +20,7 @@ pub struct Steady {
     backup_share: f64,
     /// What both daemons and everything they cause take from the machine.
     machine_share: f64,
-    /// Adverts that came out of the bridge, of those that were due.
+    /// Adverts that came to the bridge, of those that were due.
     sent: f64,
     /// How often the BACKUP has become MASTER.
     false_takeovers: usize,
@@ -30,7 +30,7 @@ pub struct Steady {
     up_s: f64,
 }
 
-/// How long both settle before anything is measured.
+/// How long each settles.
 const SETTLE: Duration = Duration::from_secs(6);
 const UP: Duration = Duration::from_mins(1);
 
@@ -43,14 +43,15 @@ pub(super) fn measure(maker: Maker, work: Work, time: Duration) -> Steady {
     let master = Daemon::start(maker, work, &field, 0, &scratch);
     wait_master(work, &field, 0, UP);
     let up_s = began.elapsed().as_secs_f64();
+    spend(SETTLE);
     let backup = Daemon::start(maker, work, &field, 1, &scratch);
     spend(SETTLE);
     let promotions = backup.promotions();
-    let (observed, began) = (field.observed(), Instant::now());
+    let (sent, began) = (field.sent(), Instant::now());
     let before = (master.cpu_ns(), backup.cpu_ns());
     spend(time);
     let after = (master.cpu_ns(), backup.cpu_ns());
-    let (observed, took) = (field.observed() - observed, began.elapsed());
+    let (sent, took) = (field.sent() - sent, began.elapsed());
     let spinners = Spinners::start();
     spend(time / 2);
     let machine_share = spinners.lost(quiet_rate);
@@ -59,7 +60,7 @@ pub(super) fn measure(maker: Maker, work: Work, time: Duration) -> Steady {
         master_share: super::ratio(after.0 - before.0, took),
         backup_share: super::ratio(after.1 - before.1, took),
         machine_share,
-        sent: super::float(observed) / (work.adverts_per_second() * took.as_secs_f64()),
+        sent: super::float(sent) / (work.adverts_per_second() * took.as_secs_f64()),
         false_takeovers: backup.promotions() - promotions,
         master_kib: master.memory_kib(),
         backup_kib: backup.memory_kib(),
