@@ -25,7 +25,7 @@ impl Slot {
         let news = match bearing(advert, is_master, &standing, self.is_from_master(advert)) {
             Bearing::Holds | Bearing::Resigns => {
                 let news = kernel.master.replace(&facts);
-                kernel.master_mac.store(advert.mac);
+                kernel.master_mac.replace(advert.mac);
                 kernel.seen_ns.store(now_ns);
                 kernel.accepted.add_one();
                 news
@@ -33,7 +33,7 @@ impl Slot {
             Bearing::Beats => {
                 // Whoever reads that we are beaten finds by whom.
                 kernel.master.replace(&facts);
-                kernel.master_mac.store(advert.mac);
+                kernel.master_mac.replace(advert.mac);
                 kernel.seen_ns.store(now_ns);
                 kernel.beaten.store(standing.epoch);
                 kernel.accepted.add_one();

@@ -108,7 +108,7 @@ impl Slot {
 
     /// Tells the kernel that news up to `news_seq` were acted on: the next will ring again.
     pub fn acknowledge(&self, news_seq: u64) {
-        self.user.news_read.store(news_seq);
+        self.user.news_read.replace(news_seq);
     }
 
     /// Whether there is news that nobody acted on.

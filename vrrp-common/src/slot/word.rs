@@ -47,6 +47,14 @@ impl Word {
         return self.0.store(value, Ordering::SeqCst);
     }
 
+    /// Writes the word unless it has that value: a cache line that nobody writes stays where it is read.
+    #[inline(always)]
+    pub(super) fn replace(&self, value: u64) {
+        if self.load() != value {
+            self.store(value);
+        }
+    }
+
     #[inline(always)]
     pub(super) fn add_one(&self) {
         self.store(self.load().wrapping_add(1));

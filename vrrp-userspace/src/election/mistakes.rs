@@ -164,7 +164,7 @@ impl Mistakes {
 
     /// What is worth a line. What is held back now is told later; the counters have it all the time.
     fn tell(&mut self, now_ns: u64) -> Vec<Noticed> {
-        if now_ns < self.quiet_until_ns {
+        if self.list.is_empty() || now_ns < self.quiet_until_ns {
             return Vec::new();
         }
         let in_a_flood = self

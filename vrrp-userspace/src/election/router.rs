@@ -140,21 +140,27 @@ impl Router {
         self.election.stance()
     }
 
-    /// The doorbell rang, or the deadline passed.
+    /// The doorbell rang, or something has changed.
     pub(super) fn look(&mut self, tools: &Tools) {
+        self.look_at(clock::now_ns(), tools);
+    }
+
+    /// The deadline passed. The clock was read a moment ago: what is decided knows nothing of what is heard
+    /// from there on.
+    pub(super) fn look_at(&mut self, now_ns: u64, tools: &Tools) {
+        let mut asked_ns = now_ns;
         for _ in 0..MAX_LOOKS {
             let Some(slot) = tools.slots.get(self.spec.slot) else {
                 return;
             };
-            // What is decided now knows nothing of what is heard from here on.
-            let asked_ns = clock::now_ns();
             let heard = slot.heard();
             slot.acknowledge(heard.news_seq);
-            self.report_mistakes(&heard, tools);
+            self.report_mistakes(&heard, asked_ns, tools);
             self.handle_at(asked_ns, Event::Look(heard), tools);
             if !slot.has_news() && !std::mem::take(&mut self.was_fenced) {
                 return;
             }
+            asked_ns = clock::now_ns();
         }
     }
 
@@ -369,10 +375,6 @@ impl Router {
         if let Some(before) = self.slot_of_before(tools) {
             before.store_decided(decided_ns);
         }
-        // The kernel's fence has the last word; where there is none, this is all there is.
-        if !resigns && !slot.may_advertise(clock::now_ns()) {
-            return self.fenced();
-        }
         let ifindex = self.spec.home.ifindex;
         if !resigns
             && tools.outbox.is_open()
@@ -381,6 +383,10 @@ impl Router {
             let whose = (self.spec.id, self.spec.slot);
             tools.outbox.advertise(whose, decided_ns, ifindex, frame);
             return false;
+        }
+        // The kernel's fence has the last word; where there is none, this is all there is.
+        if !resigns && !slot.may_advertise(clock::now_ns()) {
+            return self.fenced();
         }
         let unicast = self.unicast.as_ref();
         let sent = self
@@ -406,10 +412,15 @@ impl Router {
 
     /// What has become of an advert that waited for the end of the turn. Says whether there is something to
     /// look at.
-    pub(super) fn has_advertised(&mut self, decided_ns: u64, fate: &Fate, tools: &Tools) -> bool {
+    pub(super) fn has_advertised(
+        &mut self,
+        (decided_ns, now_ns): (u64, u64),
+        fate: &Fate,
+        tools: &Tools,
+    ) -> bool {
         // The fence does not always tell the sender.
         let slot = tools.slots.get(self.spec.slot);
-        let may = slot.is_some_and(|slot| slot.may_advertise(clock::now_ns()));
+        let may = slot.is_some_and(|slot| slot.may_advertise(now_ns));
         match fate {
             // What the fence refuses looks like a failure of the kernel's.
             Fate::HeldBack | Fate::Failed(_) | Fate::Sent if !may => {
@@ -540,7 +551,7 @@ impl Router {
     }
 
     /// Tells what neighbours do wrong.
-    fn report_mistakes(&mut self, heard: &Heard, tools: &Tools) {
+    fn report_mistakes(&mut self, heard: &Heard, now_ns: u64, tools: &Tools) {
         let own = Own {
             rules: &self.spec.rules,
             form: self.spec.form,
@@ -548,7 +559,7 @@ impl Router {
             addresses_sum: self.addresses_sum,
         };
         let id = self.spec.id;
-        for noticed in self.mistakes.look(heard, &own, clock::now_ns()) {
+        for noticed in self.mistakes.look(heard, &own, now_ns) {
             tools.notify(Notice::Mistake { id, noticed });
         }
     }

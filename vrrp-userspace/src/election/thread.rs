@@ -295,12 +295,12 @@ impl Routers {
             let slot = slots.get(advert.slot);
             slot.is_some_and(|slot| slot.may_advertise(now_ns))
         });
-        let mut to_look = Vec::new();
+        let (mut to_look, now_ns) = (Vec::new(), clock::now_ns());
         for (advert, fate) in adverts {
             if let Some(entry) = self.by_id.get_mut(&advert.id)
                 && entry
                     .router
-                    .has_advertised(advert.decided_ns, &fate, &self.tools)
+                    .has_advertised((advert.decided_ns, now_ns), &fate, &self.tools)
             {
                 to_look.push(advert.id);
             }
@@ -334,7 +334,7 @@ impl Routers {
             self.tools.outbox.open();
         }
         for id in due {
-            self.with(id, Router::look);
+            self.act(id, true, |router, tools| router.look_at(now, tools));
         }
     }
 
@@ -346,6 +346,11 @@ impl Routers {
 
     /// Does something with a router and keeps its deadline in the queue.
     fn with(&mut self, id: RouterId, act: impl FnOnce(&mut Router, &Tools)) {
+        self.act(id, false, act);
+    }
+
+    /// The same for one that may have left the queue because it was due.
+    fn act(&mut self, id: RouterId, was_due: bool, act: impl FnOnce(&mut Router, &Tools)) {
         let Some(entry) = self.by_id.get_mut(&id) else {
             return;
         };
@@ -356,7 +361,7 @@ impl Routers {
             at_ns,
             early_ns: entry.router.may_look_early_ns(),
         });
-        entry.place = self.agenda.put(id, entry.place, wish);
+        entry.place = self.agenda.put(id, (entry.place, was_due), wish);
         self.removed_from.extend(removed_from);
     }
 
@@ -506,7 +511,7 @@ impl Routers {
     fn retire(&mut self, id: RouterId) {
         self.with(id, |router, tools| router.handle(Event::Shutdown, tools));
         if let Some(entry) = self.by_id.remove(&id) {
-            self.agenda.put(id, entry.place, None);
+            self.agenda.put(id, (entry.place, false), None);
             self.by_slot.remove(&entry.router.slot());
         }
     }

@@ -34,11 +34,11 @@ const EARLY_NS: u64 = 5_000_000;
 
 impl Agenda {
     /// Gives somebody another place, or none. Who wants the same as before was looked at in vain, and waits
-    /// for its very deadline.
+    /// for its very deadline. Who was `due` a moment ago has left its place already.
     pub(super) fn put(
         &mut self,
         id: RouterId,
-        before: Option<Place>,
+        (before, was_due): (Option<Place>, bool),
         wish: Option<Wish>,
     ) -> Option<Place> {
         let place = wish.map(|wish| Place {
@@ -46,11 +46,13 @@ impl Agenda {
             is_soft: wish.early_ns >= EARLY_NS
                 && before.is_none_or(|before| before.at_ns != wish.at_ns),
         });
-        if place == before {
-            return before;
-        }
-        if let Some(before) = before {
-            self.list(before.is_soft).remove(&(before.at_ns, id));
+        if !was_due {
+            if place == before {
+                return before;
+            }
+            if let Some(before) = before {
+                self.list(before.is_soft).remove(&(before.at_ns, id));
+            }
         }
         if let Some(place) = place {
             self.list(place.is_soft).insert((place.at_ns, id));
@@ -73,18 +75,18 @@ impl Agenda {
     }
 
     /// Whom to look at now: everybody who is due, and if there is anybody, those as well that are about to
-    /// be. They keep their places.
-    pub(super) fn due(&self, now_ns: u64) -> Vec<RouterId> {
+    /// be. They leave their places, and have to be [put](Self::put) somewhere again.
+    pub(super) fn due(&mut self, now_ns: u64) -> Vec<RouterId> {
         if self.next().is_none_or(|next| next > now_ns) {
             return Vec::new();
         }
-        let until = |list: &BTreeSet<(u64, RouterId)>, at_ns: u64| {
-            let all = list.range(..=(at_ns, RouterId(u32::MAX)));
-            all.map(|(_, id)| *id).collect::<Vec<_>>()
+        let until = |list: &mut BTreeSet<(u64, RouterId)>, at_ns: u64| {
+            let rest = list.split_off(&(at_ns + 1, RouterId(0)));
+            std::mem::replace(list, rest)
         };
-        let mut due = until(&self.hard, now_ns);
-        due.extend(until(&self.soft, now_ns + EARLY_NS));
-        due
+        let hard = until(&mut self.hard, now_ns);
+        let soft = until(&mut self.soft, now_ns + EARLY_NS);
+        hard.into_iter().chain(soft).map(|(_, id)| id).collect()
     }
 }
 
@@ -93,6 +95,8 @@ mod tests {
     use super::*;
 
     const MS: u64 = 1_000_000;
+
+    const NEW: (Option<Place>, bool) = (None, false);
 
     fn soft(at_ns: u64) -> Wish {
         Wish {
@@ -108,15 +112,15 @@ mod tests {
         let places: Vec<Option<Place>> = ids
             .iter()
             .zip([100, 102, 104, 120])
-            .map(|(id, ms)| agenda.put(*id, None, Some(soft(ms * MS))))
+            .map(|(id, ms)| agenda.put(*id, NEW, Some(soft(ms * MS))))
             .collect();
         assert_eq!(agenda.due(99 * MS), []);
         assert_eq!(agenda.next(), Some(100 * MS));
         assert_eq!(agenda.due(100 * MS), ids[..3]);
         // The first two have heard their master; the third has not, and is looked at once more.
-        agenda.put(ids[0], places[0], Some(soft(200 * MS)));
-        agenda.put(ids[1], places[1], Some(soft(200 * MS)));
-        agenda.put(ids[2], places[2], Some(soft(104 * MS)));
+        for (at, ms) in [200, 200, 104].into_iter().enumerate() {
+            agenda.put(ids[at], (places[at], true), Some(soft(ms * MS)));
+        }
         assert_eq!(agenda.next(), Some(104 * MS));
         assert_eq!(agenda.due(103 * MS), []);
         assert_eq!(agenda.due(104 * MS), ids[2..3]);
@@ -129,9 +133,23 @@ mod tests {
             at_ns: 101 * MS,
             early_ns: 0,
         });
-        agenda.put(RouterId(1), None, wish);
-        agenda.put(RouterId(2), None, Some(soft(100 * MS)));
+        agenda.put(RouterId(1), NEW, wish);
+        let place = agenda.put(RouterId(2), NEW, Some(soft(100 * MS)));
         assert_eq!(agenda.due(100 * MS), [RouterId(2)]);
+        agenda.put(RouterId(2), (place, true), Some(soft(100 * MS)));
         assert_eq!(agenda.due(101 * MS), [RouterId(1), RouterId(2)]);
+        assert_eq!(agenda.next(), None, "they have left");
+    }
+
+    #[test]
+    fn who_changes_its_mind_is_in_one_place() {
+        let mut agenda = Agenda::default();
+        let place = agenda.put(RouterId(1), NEW, Some(soft(100 * MS)));
+        let place = agenda.put(RouterId(1), (place, false), Some(soft(50 * MS)));
+        assert_eq!(agenda.due(50 * MS), [RouterId(1)]);
+        assert_eq!(agenda.next(), None);
+        let place = agenda.put(RouterId(1), (place, true), Some(soft(90 * MS)));
+        agenda.put(RouterId(1), (place, false), None);
+        assert_eq!(agenda.next(), None);
     }
 }
