@@ -44,10 +44,15 @@ impl Work {
         f64::from(routers) * 100.0 / f64::from(self.interval_cs)
     }
 
+    /// Advertisement_Interval.
+    pub(super) fn interval_ns(self) -> u64 {
+        u64::from(self.interval_cs) * 10_000_000
+    }
+
     /// The RFC's own time from the last advert to the second router's first word (RFC 9568 6.1).
     #[must_use]
     pub fn master_down_ns(self) -> u64 {
-        let interval_ns = u64::from(self.interval_cs) * 10_000_000;
+        let interval_ns = self.interval_ns();
         3 * interval_ns + interval_ns * (256 - u64::from(PRIORITIES[1])) / 256
     }
 

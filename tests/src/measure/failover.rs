@@ -2,30 +2,37 @@
 //! address.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
     time::Duration,
 };
 
 use serde::Serialize;
 
 use super::{
-    contestant::{Daemon, Maker, Work, wait_master},
+    arrivals::Arrivals,
+    contestant::{Daemon, Maker, Work},
+    echoes::Echoes,
     field::Field,
 };
 use crate::{
     capture::{Capture, Seen},
     frames::Said,
     process::Scratch,
-    spend, wait_for,
+    spend, wall_ns,
 };
 
-/// What was measured of one maker: milliseconds beyond the RFC's time, of every virtual router and round.
+/// What was measured of one maker: milliseconds beyond the RFC's time since the last advert, of every virtual
+/// router and round.
 #[derive(Clone, Debug, Serialize)]
 pub struct Failover {
     pub(super) maker: Maker,
-    /// From the last advert to the first announcement, less Master_Down.
+    /// Until the first announcement.
     pub(super) announced_ms: Vec<f64>,
+    /// Until the address is on the interface.
+    pub(super) added_ms: Vec<f64>,
+    /// Until a ping is answered, in rounds of their own.
+    pub(super) answered_ms: Vec<f64>,
 }
 
 const SETTLE: Duration = Duration::from_secs(3);
@@ -33,91 +40,163 @@ const UP: Duration = Duration::from_secs(90);
 /// For announcements that come after the first.
 const REST: Duration = Duration::from_millis(300);
 
-/// A virtual router: its interface, and its VRID.
-type Key = (u8, u8);
+/// Everything that takes part.
+struct Play {
+    work: Work,
+    field: Field,
+    scratch: Scratch,
+    captures: Vec<Capture>,
+    /// The second router's, by interface.
+    macs: Vec<[u8; 6]>,
+    /// Of both routers.
+    arrivals: [Arrivals; 2],
+}
 
-/// Plays so many failovers of one maker.
+/// Plays so many failovers of one maker, and half as many in which every address is pinged.
 pub(super) fn measure(maker: Maker, work: Work, rounds: u32) -> Failover {
     let field = Field::observed(work.interfaces);
-    let scratch = Scratch::new("failover");
+    field.introduce();
     let observer = field.observer.as_ref().expect("an observer");
-    let captures = (0..work.interfaces).map(|number| {
-        let device = format!("eth{number}");
-        Capture::start(observer, &device, None)
-    });
-    let captures: Vec<Capture> = captures.collect();
-    let macs = [0, 1].map(|router: usize| {
-        let mac = |number| field.routers[router].mac(&format!("eth{number}"));
-        (0..work.interfaces).map(mac).collect::<Vec<_>>()
-    });
-    let _first = Daemon::start(maker, work, &field, 0, &scratch);
-    wait_master(work, &field, 0, UP);
-    let _second = Daemon::start(maker, work, &field, 1, &scratch);
-    let mut announced_ms = Vec::new();
+    let devices = || (0..work.interfaces).map(|number| format!("eth{number}"));
+    let captures = devices().map(|device| Capture::start(observer, &device, None));
+    let play = Play {
+        work,
+        captures: captures.collect(),
+        macs: devices()
+            .map(|device| field.routers[1].mac(&device))
+            .collect(),
+        arrivals: [0, 1].map(|router: usize| Arrivals::watch(&field.routers[router])),
+        scratch: Scratch::new("failover"),
+        field,
+    };
+    let _first = Daemon::start(maker, work, &play.field, 0, &play.scratch);
+    play.arrivals[0].wait(work.routers(), UP);
+    let _second = Daemon::start(maker, work, &play.field, 1, &play.scratch);
+    let mut measured = Failover {
+        maker,
+        announced_ms: Vec::new(),
+        added_ms: Vec::new(),
+        answered_ms: Vec::new(),
+    };
     for _ in 0..rounds {
-        spend(SETTLE);
-        let _ = take(&captures);
-        // One interval and more, so that every virtual router has been heard since.
-        spend(Duration::from_millis(u64::from(work.interval_cs) * 30));
-        field.darken(&scratch, true);
-        wait_master(work, &field, 1, UP);
-        spend(REST);
-        let seen = take(&captures);
-        announced_ms.extend(delays(&seen, &macs, work));
-        field.darken(&scratch, false);
-        wait_master(work, &field, 0, UP);
-        wait_for("the second router to have no address", UP, || {
-            (field.addresses(1) == 0).then_some(())
-        });
+        play.fail_over(false, &mut measured);
+    }
+    for _ in 0..rounds.div_ceil(2) {
+        play.fail_over(true, &mut measured);
     }
     // What the oracle of the tests would say of a dark port is known.
-    let _ = take(&captures);
-    announced_ms.sort_by(f64::total_cmp);
-    Failover {
-        maker,
-        announced_ms,
+    let _ = take(&play.captures);
+    for delays in [
+        &mut measured.announced_ms,
+        &mut measured.added_ms,
+        &mut measured.answered_ms,
+    ] {
+        delays.sort_by(f64::total_cmp);
+    }
+    measured
+}
+
+impl Failover {
+    /// In the order that they happen in.
+    pub(super) fn all(&self) -> [&[f64]; 3] {
+        [&self.announced_ms, &self.added_ms, &self.answered_ms]
     }
 }
 
-fn take(captures: &[Capture]) -> Vec<Vec<Seen>> {
-    captures.iter().map(|capture| capture.take().0).collect()
-}
+impl Play {
+    /// There and back.
+    fn fail_over(&self, with_echoes: bool, measured: &mut Failover) {
+        let Self {
+            work,
+            field,
+            scratch,
+            captures,
+            arrivals: [first, second],
+            ..
+        } = self;
+        let interval = Duration::from_millis(u64::from(work.interval_cs) * 10);
+        spend(SETTLE);
+        let _ = take(captures);
+        // So that every virtual router has been heard since.
+        spend(3 * interval);
+        // Nobody takes over sooner than this after the port went dark.
+        let soonest_ns = wall_ns() + 2 * work.interval_ns();
+        field.darken(scratch, true);
+        let echoes = with_echoes.then(|| Echoes::start(field, *work, soonest_ns));
+        second.wait(work.routers(), UP);
+        spend(REST);
+        let seen = take(captures);
+        let began = self.began(&seen);
+        if let Some(echoes) = echoes {
+            measured.answered_ms.extend(beyond(&began, &echoes.wait()));
+        } else {
+            measured
+                .announced_ms
+                .extend(beyond(&began, &self.announced(&seen)));
+            measured.added_ms.extend(beyond(&began, &second.present()));
+        }
+        field.darken(scratch, false);
+        first.wait(work.routers(), UP);
+        second.wait(0, UP);
+    }
 
-/// The delay of every virtual router, in milliseconds beyond Master_Down.
-fn delays(seen: &[Vec<Seen>], macs: &[Vec<[u8; 6]>; 2], work: Work) -> Vec<f64> {
-    let mut last: BTreeMap<Key, u64> = BTreeMap::new();
-    let mut first: BTreeMap<Key, u64> = BTreeMap::new();
-    for (number, frames) in (0_u8..).zip(seen) {
-        let at = usize::from(number);
-        for frame in frames {
-            match &frame.said {
-                Said::Advert { source, vrid, .. } if is_of_first(*source) => {
-                    last.insert((number, *vrid), frame.at_ns);
+    /// When Master_Down of each address was over.
+    fn began(&self, seen: &[Vec<Seen>]) -> BTreeMap<Ipv4Addr, u64> {
+        let mut began = BTreeMap::new();
+        for (number, frames) in (0_u8..).zip(seen) {
+            for frame in frames {
+                if let Said::Advert { source, vrid, .. } = &frame.said
+                    && is_of_first(*source)
+                {
+                    let over_ns = frame.at_ns + self.work.master_down_ns();
+                    began.insert(Work::address(number, *vrid), over_ns);
                 }
-                Said::Arp {
+            }
+        }
+        assert_eq!(
+            began.len(),
+            self.work.routers(),
+            "every virtual router was heard"
+        );
+        began
+    }
+
+    /// When each address was announced first by the second router.
+    fn announced(&self, seen: &[Vec<Seen>]) -> BTreeMap<Ipv4Addr, u64> {
+        let mut announced = BTreeMap::new();
+        for (frames, mac) in seen.iter().zip(&self.macs) {
+            for frame in frames {
+                if let Said::Arp {
                     sender_mac,
                     sender,
                     target,
                     ..
-                } if sender == target && *sender_mac == macs[1][at] => {
-                    let [_, _, _, vrid] = sender.octets();
-                    first.entry((number, vrid)).or_insert(frame.at_ns);
+                } = &frame.said
+                    && sender == target
+                    && sender_mac == mac
+                {
+                    announced.entry(*sender).or_insert(frame.at_ns);
                 }
-                _ => {}
             }
         }
+        announced
     }
-    let all: BTreeSet<&Key> = last.keys().collect();
-    assert_eq!(all.len(), work.routers(), "every virtual router was heard");
-    let delay = |key: &&Key| {
-        let announced = *first.get(*key)?;
-        let began = *last.get(*key)? + work.master_down_ns();
+}
+
+/// Milliseconds beyond, of every address.
+fn beyond(began: &BTreeMap<Ipv4Addr, u64>, came: &BTreeMap<Ipv4Addr, u64>) -> Vec<f64> {
+    let delay = |(address, began): (&Ipv4Addr, &u64)| {
+        let came = came.get(address)?;
         #[expect(clippy::cast_precision_loss, reason = "milliseconds")]
-        Some((announced.cast_signed() - began.cast_signed()) as f64 / 1e6)
+        Some((came.cast_signed() - began.cast_signed()) as f64 / 1e6)
     };
-    let delays: Vec<f64> = all.iter().filter_map(delay).collect();
-    assert_eq!(delays.len(), work.routers(), "every address was announced");
+    let delays: Vec<f64> = began.iter().filter_map(delay).collect();
+    assert_eq!(delays.len(), began.len(), "every address came");
     delays
+}
+
+fn take(captures: &[Capture]) -> Vec<Vec<Seen>> {
+    captures.iter().map(|capture| capture.take().0).collect()
 }
 
 fn is_of_first(source: IpAddr) -> bool {

@@ -55,9 +55,32 @@ impl Field {
                 "link add {port}{number} netns {lan} type veth peer name eth{number} netns {name}"
             ));
             bridge.ip(&format!("link set {port}{number} master br{number} up"));
-            let address = Ipv4Addr::new(10, 50 + number, 0, last);
+            let address = Self::address(number, last);
             host.ip(&format!("address add {address}/24 dev eth{number}"));
             host.ip(&format!("link set eth{number} up"));
+        }
+    }
+
+    const fn address(interface: u8, last: u8) -> Ipv4Addr {
+        Ipv4Addr::new(10, 50 + interface, 0, last)
+    }
+
+    /// The observer's own address.
+    pub(super) const fn observer_address(interface: u8) -> Ipv4Addr {
+        Self::address(interface, 3)
+    }
+
+    /// The second router knows the observer's MAC, and need not ask for it before it answers.
+    pub(super) fn introduce(&self) {
+        let observer = self.observer.as_ref().expect("an observer");
+        for interface in 0..self.interfaces {
+            let mac = observer
+                .mac(&format!("eth{interface}"))
+                .map(|it| format!("{it:02x}"));
+            let (address, mac) = (Self::observer_address(interface), mac.join(":"));
+            self.routers[1].ip(&format!(
+                "neighbour replace {address} lladdr {mac} dev eth{interface} nud permanent"
+            ));
         }
     }
 

@@ -1,9 +1,11 @@
 //! `cargo xtask bench`: xvrrp and keepalived do the same work in the same namespaces, by turns. Ratios of
 //! the same run, medians of several rounds, the spread beside them.
 
+mod arrivals;
 mod bare;
 mod bytecode;
 mod contestant;
+mod echoes;
 mod failover;
 mod field;
 mod kernel;

@@ -37,15 +37,9 @@ impl Report {
     }
 
     pub(super) fn add_failover(&mut self, name: &str, measured: Failover) {
-        let delays = &measured.announced_ms;
-        println!(
-            "{name}: {}: p50 {:.2} p99 {:.2} max {:.2} ms of {}",
-            measured.maker,
-            percentile(delays, 0.5),
-            percentile(delays, 0.99),
-            percentile(delays, 1.0),
-            delays.len()
-        );
+        for (what, delays) in WHAT.iter().zip(measured.all()) {
+            println!("{name}: {}: {what}: {}", measured.maker, Spread(delays));
+        }
         self.failover
             .entry(name.to_owned())
             .or_default()
@@ -57,7 +51,7 @@ impl Report {
         self.write_text(directory)?;
         let file = |name: &str| directory.join(format!("{}.svg", name.replace(' ', "-")));
         for name in self.failover.keys() {
-            let all = MAKERS.map(|maker| (maker, self.delays(name, maker)));
+            let all = MAKERS.map(|maker| (maker, self.delays(name, maker, 0)));
             plots::failover(&file(name), name, &all)?;
         }
         for (name, rounds) in &self.steady {
@@ -76,11 +70,20 @@ impl Report {
         median(self.bare.get(name).into_iter().flatten().copied()).0
     }
 
-    /// Of all rounds, sorted.
-    fn delays(&self, name: &str, maker: Maker) -> Vec<f64> {
+    /// Of all rounds, sorted; of which of [`WHAT`].
+    fn delays(&self, name: &str, maker: Maker, what: usize) -> Vec<f64> {
         let rounds = self.failover.get(name).into_iter().flatten();
         let of_maker = rounds.filter(|it| it.maker == maker);
-        let mut all: Vec<f64> = of_maker.flat_map(|it| it.announced_ms.clone()).collect();
+        let mut all: Vec<f64> = of_maker
+            .flat_map(|it| {
+                it.all()
+                    .into_iter()
+                    .nth(what)
+                    .into_iter()
+                    .flatten()
+                    .copied()
+            })
+            .collect();
         all.sort_by(f64::total_cmp);
         all
     }
@@ -91,6 +94,27 @@ impl Report {
         fs::create_dir_all(directory)
             .and_then(|()| fs::write(&path, text))
             .with_context(|| format!("write {}", path.display()))
+    }
+}
+
+/// What is waited for after a failover.
+const WHAT: [&str; 3] = [
+    "the first announcement",
+    "the address is there",
+    "a ping is answered",
+];
+
+/// Percentiles of sorted milliseconds.
+struct Spread<'a>(&'a [f64]);
+
+impl fmt::Display for Spread<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [p50, p95, p99, max] = [0.5, 0.95, 0.99, 1.0].map(|share| percentile(self.0, share));
+        let count = self.0.len();
+        write!(
+            f,
+            "p50 {p50:8.2}  p95 {p95:8.2}  p99 {p99:8.2}  max {max:8.2} ms  ({count})"
+        )
     }
 }
 
@@ -153,19 +177,14 @@ impl fmt::Display for Report {
         for name in self.failover.keys() {
             writeln!(
                 f,
-                "\n{name}: last advert to first announcement, beyond Master_Down"
+                "\n{name}: beyond Master_Down since the last advert, until"
             )?;
-            for maker in MAKERS {
-                let all = self.delays(name, maker);
-                writeln!(
-                    f,
-                    "  {maker:10} p50 {:9.2}  p95 {:9.2}  p99 {:9.2}  max {:9.2} ms  ({} takeovers)",
-                    percentile(&all, 0.5),
-                    percentile(&all, 0.95),
-                    percentile(&all, 0.99),
-                    percentile(&all, 1.0),
-                    all.len()
-                )?;
+            for (number, what) in WHAT.into_iter().enumerate() {
+                for maker in MAKERS {
+                    let all = self.delays(name, maker, number);
+                    let maker = maker.to_string();
+                    writeln!(f, "  {what:24} {maker:10} {}", Spread(&all))?;
+                }
             }
         }
         Ok(())

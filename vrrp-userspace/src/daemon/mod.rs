@@ -106,6 +106,11 @@ pub enum Origin {
 
 /// How long stopping may take before the process ends anyway: `notify_stop` scripts included.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// How many notices of the election are dealt with at once.
+const NOTICES: usize = 256;
+/// Changes of interfaces are reviewed at most for this part of the time: with thousands of instances a review
+/// takes milliseconds, and each of their addresses that comes is a change.
+const REVIEW_SHARE: u32 = 5;
 /// How often the embedded default looks for strangers that speak another version.
 const STRANGER_WATCH: Duration = Duration::from_secs(1);
 
@@ -205,6 +210,8 @@ impl Daemon {
         let mut strangers = time::interval(STRANGER_WATCH);
         let yields = self.origin == Origin::Embedded { yields: true };
         service_manager::ready(self.supervised.len());
+        let mut notices = Vec::with_capacity(NOTICES);
+        let mut review_at = time::Instant::now();
         loop {
             let restore_at = self.restore_due();
             tokio::select! {
@@ -221,11 +228,17 @@ impl Daemon {
                 ),
                 _ = self.signals.hangup.recv() => self.begin_reload(None),
                 loaded = reload::ready(&mut self.reading) => self.end_reload(loaded).await,
-                Some(notice) = self.notices.recv() => self.notice(&notice),
+                1.. = self.notices.recv_many(&mut notices, NOTICES) => {
+                    for notice in notices.drain(..) {
+                        self.notice(&notice);
+                    }
+                }
                 Some((kind, name)) = self.turned.recv() => self.check_turned(kind, &name),
-                changed = self.interfaces.changed() => {
+                changed = changed_after(review_at, &mut self.interfaces) => {
                     changed.context("the interface watch ended")?;
+                    let began = time::Instant::now();
                     self.review().await;
+                    review_at = began + REVIEW_SHARE * began.elapsed();
                 }
                 Some(question) = self.questions.recv() => self.answer(question).await,
                 () = until(self.starts_at) => self.end_delay().await,
@@ -315,6 +328,15 @@ impl Daemon {
             }
         }
     }
+}
+
+/// Waits for the next change of an interface, and that long at least.
+async fn changed_after(
+    at: time::Instant,
+    interfaces: &mut watch::Receiver<InterfaceTable>,
+) -> Result<(), watch::error::RecvError> {
+    time::sleep_until(at).await;
+    interfaces.changed().await
 }
 
 /// Waits until then; for ever where there is nothing to wait for.

@@ -61,8 +61,15 @@ impl Daemon {
         let heartbeat = dataplane
             .take_heartbeat()
             .context("the heartbeat is taken")?;
-        let worker =
-            Worker::start(remains::placed_before(&claim)).context("start the netlink worker")?;
+        // A MASTER whose addresses wait for a busy machine is none.
+        let scheduling = config.global.scheduling.clone();
+        let schedule = move || {
+            for refused in scheduling.apply() {
+                tracing::debug!("the netlink thread: {refused}");
+            }
+        };
+        let worker = Worker::start(remains::placed_before(&claim), schedule);
+        let worker = worker.context("start the netlink worker")?;
         // The record knows whether it is of this network namespace.
         let is_ours = matches!(Record::load(claim.directory()), Ok(Some(_)));
         let of_a_crash = || Parcel::of_a_crash(claim.directory());

@@ -1,8 +1,10 @@
 //! What a turn of the loop wants sent: it leaves in as few system calls as can be, adverts first, then every
-//! address once before any address twice.
+//! address once. What is to be announced more than once waits until nobody has anything to announce for the
+//! first time, or to decide.
 
 use std::{
     cell::{Cell, RefCell},
+    collections::VecDeque,
     ops::Range,
 };
 
@@ -22,6 +24,8 @@ struct Waiting {
     bytes: Vec<u8>,
     adverts: Vec<Advert>,
     announcements: Vec<Announcement>,
+    /// Those that have been sent once, and are to be sent again when there is nothing else to do.
+    again: VecDeque<Announcement>,
 }
 
 /// An advert that waits.
@@ -127,6 +131,7 @@ impl Outbox {
         let mut waiting = self.waiting.borrow_mut();
         waiting.adverts.retain(|advert| advert.id != id);
         waiting.announcements.retain(|waiting| waiting.id != id);
+        waiting.again.retain(|waiting| waiting.id != id);
     }
 
     /// Sends the adverts that still `may` go, and says what has become of each.
@@ -159,7 +164,7 @@ impl Outbox {
         adverts.into_iter().zip(fates).collect()
     }
 
-    /// Sends the announcements of those who `may` answer for their addresses, and ends the turn.
+    /// Sends the announcements of those who `may` answer for their addresses, once, and ends the turn.
     pub(super) fn send_announcements(
         &self,
         socket: &PacketSocket,
@@ -167,17 +172,45 @@ impl Outbox {
     ) -> Vec<Announced> {
         self.is_open.set(false);
         let mut waiting = self.waiting.borrow_mut();
-        let mut announcements = std::mem::take(&mut waiting.announcements);
+        let announcements = std::mem::take(&mut waiting.announcements);
+        waiting.send(announcements, socket, may)
+    }
+
+    /// Whether something is to be sent again.
+    pub(super) fn has_more(&self) -> bool {
+        !self.waiting.borrow().again.is_empty()
+    }
+
+    /// Sends some of what is to be sent again: every address a second time before any a third time.
+    pub(super) fn send_again(
+        &self,
+        socket: &PacketSocket,
+        may: impl Fn(u32) -> bool,
+    ) -> Vec<Announced> {
+        let mut waiting = self.waiting.borrow_mut();
+        let count = waiting.again.len().min(AT_ONCE);
+        let announcements = waiting.again.drain(..count).collect();
+        waiting.send(announcements, socket, may)
+    }
+}
+
+/// How many announcements are sent again before the loop looks at what else there is: less than a
+/// millisecond's worth.
+const AT_ONCE: usize = 128;
+
+impl Waiting {
+    fn send(
+        &mut self,
+        mut announcements: Vec<Announcement>,
+        socket: &PacketSocket,
+        may: impl Fn(u32) -> bool,
+    ) -> Vec<Announced> {
         announcements.retain(|it| may(it.slot));
-        let rounds = announcements.iter().map(|it| it.repeat).max().unwrap_or(0);
-        let ordered: Vec<&Announcement> = (0..rounds)
-            .flat_map(|round| announcements.iter().filter(move |it| it.repeat > round))
-            .collect();
-        let frames: Vec<(u32, &[u8])> = ordered
+        let frames = announcements
             .iter()
-            .map(|it| (it.ifindex, waiting.frame(&it.frame)))
-            .collect();
-        let mut outcome: Vec<Announced> = ordered
+            .map(|it| (it.ifindex, self.frame(&it.frame)));
+        let frames: Vec<(u32, &[u8])> = frames.collect();
+        let mut outcome: Vec<Announced> = announcements
             .iter()
             .map(|it| Announced {
                 id: it.id,
@@ -189,7 +222,14 @@ impl Outbox {
                 failed.is_sent = false;
             }
         }
-        waiting.bytes.clear();
+        let repeated = announcements.into_iter().filter_map(|mut it| {
+            it.repeat = it.repeat.saturating_sub(1);
+            (it.repeat > 0).then_some(it)
+        });
+        self.again.extend(repeated);
+        if self.again.is_empty() {
+            self.bytes.clear();
+        }
         outcome
     }
 }

@@ -1,4 +1,5 @@
-//! How the election thread is scheduled (`vrrp_rt_priority` and its like). Whoever decides by timers
+//! How the election thread is scheduled (`vrrp_rt_priority` and its like), and the one that puts addresses in
+//! place. Whoever decides by timers
 //! must run when they are due, whatever else the machine has to do.
 
 use std::io;
@@ -47,7 +48,8 @@ impl Default for Scheduling {
 impl Scheduling {
     /// Applies it to the calling thread. Returns what the kernel refused, in words for the operator:
     /// the election goes on without.
-    pub(super) fn apply(&self) -> Vec<String> {
+    #[must_use]
+    pub fn apply(&self) -> Vec<String> {
         let outcomes = [
             (
                 format!("vrrp_rt_priority {}", self.rt_priority),

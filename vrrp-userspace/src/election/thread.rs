@@ -26,7 +26,7 @@ use agenda::{Agenda, Place, Wish};
 
 use super::{
     Command, ElectionHandle, GroupSpec, Inheritance, Notice, RouterId, Scheduling,
-    outbox::Outbox,
+    outbox::{Announced, Outbox},
     pacer::Pacer,
     router::{Router, Tools},
 };
@@ -151,6 +151,7 @@ async fn run(
     let mut ring = ring.map(register).transpose()?;
     // A command that has to begin a turn.
     let mut first = None;
+    let mut postponed = 0;
     loop {
         let deadline = routers.next_deadline();
         alarm.set(deadline)?;
@@ -177,14 +178,26 @@ async fn run(
                 Some(command) => first = routers.obey_all(command, &mut inbox),
                 None => return Ok(()),
             },
+            // Only where nothing else is to be done.
+            () = std::future::ready(()), if routers.tools.outbox.has_more() => {
+                postponed = PATIENCE;
+            }
         }
         routers.run_due();
         routers.settle_groups();
         routers.restore_neighbours();
         routers.send_paced();
         routers.end_turn();
+        postponed += 1;
+        if postponed > PATIENCE {
+            routers.announce_again();
+            postponed = 0;
+        }
     }
 }
+
+/// For how many turns announcements that are repeated give way to everything else.
+const PATIENCE: u32 = 32;
 
 /// How many commands one turn obeys at most.
 const COMMANDS: usize = 512;
@@ -282,6 +295,29 @@ impl Routers {
         }
     }
 
+    fn announce_again(&mut self) {
+        let Tools {
+            outbox,
+            slots,
+            socket,
+            ..
+        } = &self.tools;
+        let now_ns = clock::now_ns();
+        let announced = outbox.send_again(socket, |slot| {
+            let slot = slots.get(slot);
+            slot.is_some_and(|slot| slot.may_answer(now_ns))
+        });
+        self.have_announced(announced);
+    }
+
+    fn have_announced(&mut self, announced: Vec<Announced>) {
+        for announced in announced {
+            if let Some(entry) = self.by_id.get_mut(&announced.id) {
+                entry.router.has_announced(announced.is_sent);
+            }
+        }
+    }
+
     /// Sends what the turn wants sent: the adverts of everybody, then the announcements.
     fn end_turn(&mut self) {
         let Tools {
@@ -310,11 +346,7 @@ impl Routers {
             let slot = slots.get(slot);
             slot.is_some_and(|slot| slot.may_answer(now_ns))
         });
-        for announced in announced {
-            if let Some(entry) = self.by_id.get_mut(&announced.id) {
-                entry.router.has_announced(announced.is_sent);
-            }
-        }
+        self.have_announced(announced);
         if to_look.is_empty() {
             return;
         }

@@ -74,13 +74,17 @@ impl Worker {
     /// # Errors
     ///
     /// When netlink or the thread cannot be had.
-    pub fn start(before: BTreeSet<(u32, IpAddr)>) -> io::Result<Self> {
+    pub fn start(
+        before: BTreeSet<(u32, IpAddr)>,
+        prepare: impl FnOnce() + Send + 'static,
+    ) -> io::Result<Self> {
         let mut wire = Wire::open()?;
         wire.added = before;
         let (jobs, inbox) = mpsc::channel::<Job>();
         thread::Builder::new()
             .name("xvrrp-netlink".to_owned())
             .spawn(move || {
+                prepare();
                 privileges::leave_signals_alone();
                 if let Err(error) = privileges::keep_for_the_network() {
                     tracing::warn!("the netlink thread keeps all of its privileges: {error}");
