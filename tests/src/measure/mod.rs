@@ -91,7 +91,11 @@ pub fn run(
             for _ in 0..plan.rounds {
                 report.add_bare(&name, steady::measure_bare(work, plan.time));
                 for maker in makers.iter().copied() {
-                    report.add_steady(&name, steady::measure(maker, work, plan.time));
+                    if let Some(measured) =
+                        tried(&name, maker, || steady::measure(maker, work, plan.time))
+                    {
+                        report.add_steady(&name, measured);
+                    }
                 }
             }
             report.write(directory)?;
@@ -102,7 +106,11 @@ pub fn run(
         if is_wanted(&name) {
             for _ in 0..plan.rounds {
                 for maker in makers.iter().copied() {
-                    report.add_failover(&name, failover::measure(maker, work, plan.failovers));
+                    if let Some(measured) = tried(&name, maker, || {
+                        failover::measure(maker, work, plan.failovers)
+                    }) {
+                        report.add_failover(&name, measured);
+                    }
                 }
             }
             report.write(directory)?;
@@ -110,6 +118,15 @@ pub fn run(
     }
     println!("{report}");
     Ok(())
+}
+
+/// What came out, or nothing where the maker could not do the work: others may.
+fn tried<T>(name: &str, maker: Maker, measure: impl FnOnce() -> T) -> Option<T> {
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(measure));
+    if outcome.is_err() {
+        println!("{name}: {maker}: no figures, see above");
+    }
+    outcome.ok()
 }
 
 /// Nanoseconds of something in a time.

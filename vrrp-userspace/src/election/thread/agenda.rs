@@ -137,7 +137,7 @@ mod tests {
         let place = agenda.put(RouterId(2), NEW, Some(soft(100 * MS)));
         assert_eq!(agenda.due(100 * MS), [RouterId(2)]);
         agenda.put(RouterId(2), (place, true), Some(soft(100 * MS)));
-        assert_eq!(agenda.due(101 * MS), [RouterId(1), RouterId(2)]);
+        assert_eq!(agenda.due(101 * MS), [RouterId(2), RouterId(1)]);
         assert_eq!(agenda.next(), None, "they have left");
     }
 
