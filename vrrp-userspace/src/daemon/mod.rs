@@ -108,9 +108,13 @@ pub enum Origin {
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// How many notices of the election are dealt with at once.
 const NOTICES: usize = 256;
-/// Changes of interfaces are reviewed at most for this part of the time: with thousands of instances a review
+/// So many times as long as a review of the interfaces took the next one waits: with thousands of instances it
 /// takes milliseconds, and each of their addresses that comes is a change.
-const REVIEW_SHARE: u32 = 5;
+const REVIEW_SHARE: u32 = 4;
+/// Where it took as long as this,
+const REVIEW_IS_SHORT: Duration = Duration::from_millis(2);
+/// and no longer than this: a link that goes is to be noticed.
+const REVIEW_PAUSE: Duration = Duration::from_millis(50);
 /// How often the embedded default looks for strangers that speak another version.
 const STRANGER_WATCH: Duration = Duration::from_secs(1);
 
@@ -238,7 +242,7 @@ impl Daemon {
                     changed.context("the interface watch ended")?;
                     let began = time::Instant::now();
                     self.review().await;
-                    review_at = began + REVIEW_SHARE * began.elapsed();
+                    review_at = time::Instant::now() + pause_after(began.elapsed());
                 }
                 Some(question) = self.questions.recv() => self.answer(question).await,
                 () = until(self.starts_at) => self.end_delay().await,
@@ -330,12 +334,24 @@ impl Daemon {
     }
 }
 
+/// How long to wait after a review that took so long. One that is short needs no pause, and whoever rests is
+/// not to be woken for one.
+fn pause_after(review: Duration) -> Duration {
+    if review < REVIEW_IS_SHORT {
+        return Duration::ZERO;
+    }
+    (REVIEW_SHARE * review).min(REVIEW_PAUSE)
+}
+
 /// Waits for the next change of an interface, and that long at least.
 async fn changed_after(
     at: time::Instant,
     interfaces: &mut watch::Receiver<InterfaceTable>,
 ) -> Result<(), watch::error::RecvError> {
-    time::sleep_until(at).await;
+    // A timer rounds up, and would wake us once more.
+    if at > time::Instant::now() {
+        time::sleep_until(at).await;
+    }
     interfaces.changed().await
 }
 
