@@ -142,8 +142,8 @@ impl Bench {
             mac: OUR_MAC,
             heartbeat,
         };
-        bench.dataplane.count_interface(IFINDEX).expect("counters");
         bench.serve(vlan, &RULES, OUR_ADDRESS.into(), VIP.into(), &[]);
+        bench.dataplane.count_interface(IFINDEX).expect("counters");
         bench
     }
 

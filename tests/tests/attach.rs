@@ -14,6 +14,7 @@ use vrrp_userspace::dataplane;
 use xvrrp_tests::{
     LONG,
     bpffs::BpfFs,
+    capture::Sender,
     frames::arp_question,
     modes::{Cable, Mode, program_id},
     netns::{Lan, Namespace},
@@ -306,6 +307,15 @@ fn a_new_interface_with_the_old_index_is_noticed() {
     wait_for("the group on the new interface", LONG, || {
         group().then_some(())
     });
+    // What leads to the slot still knows where the interface's counters are, and those began anew.
+    let answered = || {
+        let counters = &interface(&router, host)["kernel"];
+        counters["arp_answered"].as_u64().expect("a counter")
+    };
+    assert_eq!(answered(), 0, "a new interface");
+    let question = arp_question(peer.mac("eth0"), Lan::address(1), VIP);
+    Sender::new(peer).send(&question);
+    wait_for("a counted answer", LONG, || (answered() == 1).then_some(()));
 }
 
 #[test]

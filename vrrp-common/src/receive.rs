@@ -155,9 +155,11 @@ fn advert<F: FrameMut + ?Sized, T: Tables>(
     let Some(slot) = tables.slot(index) else {
         return Verdict::Pass;
     };
-    // Once for each frame: on some machines nothing here takes longer.
+    let judged = judge(frame, candidate, index, slot, tables);
+    // Once for each frame, for on some machines nothing here takes longer; and as late as can be: what is
+    // heard counts from this moment, and not before it can be read.
     let now_ns = tables.now_ns();
-    match judge(frame, candidate, index, slot, tables) {
+    match judged {
         Ok(valid) => {
             count_in(tables, ifindex, row, Counter::Advert);
             if slot.record_advert(&valid.advert, now_ns) {

@@ -150,7 +150,11 @@ impl fmt::Display for Report {
             writeln!(
                 f,
                 "\n{name} (medians of {} rounds, spread)",
-                rounds.len() / MAKERS.len()
+                MAKERS
+                    .map(|maker| rounds.iter().filter(|it| it.maker() == maker).count())
+                    .into_iter()
+                    .max()
+                    .unwrap_or(0)
             )?;
             let bare = self.bare(name);
             writeln!(f, "  bare loop             {:8.2} %", bare * 100.0)?;

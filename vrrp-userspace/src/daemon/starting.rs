@@ -63,12 +63,12 @@ impl Daemon {
             .context("the heartbeat is taken")?;
         // A MASTER whose addresses wait for a busy machine is none.
         let scheduling = config.global.scheduling.clone();
-        let schedule = move || {
-            for refused in scheduling.apply() {
-                tracing::debug!("the netlink thread: {refused}");
+        let prefer = move || {
+            if let Err(error) = scheduling.prefer() {
+                tracing::debug!("the netlink thread is scheduled as any other: {error}");
             }
         };
-        let worker = Worker::start(remains::placed_before(&claim), schedule);
+        let worker = Worker::start(remains::placed_before(&claim), prefer);
         let worker = worker.context("start the netlink worker")?;
         // The record knows whether it is of this network namespace.
         let is_ours = matches!(Record::load(claim.directory()), Ok(Some(_)));

@@ -11,7 +11,7 @@ use aya::programs::{
 use serde::Serialize;
 
 use super::{
-    Dataplane, DataplaneError, Device, Mode,
+    Dataplane, DataplaneError, Device, Mode, Routed,
     kernel::{Kernel, Side},
     ladder::{Hook, Rung, ladder},
     take_over,
@@ -198,8 +198,10 @@ impl Dataplane {
                 }
             }
             self.tables.forget_interface(ifindex);
+            let mut routed = self.routed.values().flat_map(Routed::interfaces);
+            let is_routed = routed.any(|index| index == ifindex);
             if let Some(kernel) = &mut self.kernel {
-                kernel.forget_interface(ifindex);
+                kernel.forget_interface(ifindex, is_routed);
             }
         }
     }

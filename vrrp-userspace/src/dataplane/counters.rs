@@ -47,16 +47,35 @@ impl Counters {
             let rows = usize::try_from(self.counts.len()).unwrap_or(usize::MAX);
             return Err(DataplaneError::Uncounted(rows));
         };
-        self.taken.insert(ifindex, row);
+        let added = self.zero(row).and_then(|()| {
+            let inserted = self.rows.insert(ifindex, row, 0);
+            inserted.map_err(DataplaneError::map("ROWS"))
+        });
+        match added {
+            Ok(()) => {
+                self.taken.insert(ifindex, row);
+            }
+            Err(_) => self.free.push_front(row),
+        }
+        added
+    }
+
+    fn zero(&mut self, row: u32) -> Result<(), DataplaneError> {
         let cpus = aya::util::nr_cpus().map_err(|(_, error)| DataplaneError::Cpus(error))?;
         let zero = PerCpuValues::try_from(vec![[0; Counter::COUNT]; cpus])
             .map_err(DataplaneError::Cpus)?;
         self.counts
             .set(row, zero, 0)
-            .map_err(DataplaneError::map("COUNTERS"))?;
-        self.rows
-            .insert(ifindex, row, 0)
-            .map_err(DataplaneError::map("ROWS"))
+            .map_err(DataplaneError::map("COUNTERS"))
+    }
+
+    /// Lets an interface that has a row begin from zero.
+    pub(super) fn clear(&mut self, ifindex: u32) {
+        if let Some(row) = self.taken.get(&ifindex).copied()
+            && let Err(error) = self.zero(row)
+        {
+            tracing::debug!("the counters of interface {ifindex} go on: {error}");
+        }
     }
 
     /// Makes room for another interface.

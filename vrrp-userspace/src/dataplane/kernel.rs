@@ -271,9 +271,14 @@ impl Kernel {
         }
     }
 
-    /// Makes room for the counters of another interface.
-    pub(super) fn forget_interface(&mut self, ifindex: u32) {
-        self.counters.remove(ifindex);
+    /// Makes room for the counters of another interface, or where entries lead to the row, as those of an
+    /// interface that was made anew under its index, begins from zero.
+    pub(super) fn forget_interface(&mut self, ifindex: u32, is_routed: bool) {
+        if is_routed {
+            self.counters.clear(ifindex);
+        } else {
+            self.counters.remove(ifindex);
+        }
     }
 
     /// The interface's counters, summed over the CPUs; `None` where it was never counted.

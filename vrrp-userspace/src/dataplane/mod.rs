@@ -316,6 +316,11 @@ impl Dataplane {
         // Remembered first: what the kernel refuses half-way is undone as a whole.
         let routed = self.routed.entry(slot).or_insert(routed);
         if let Some(kernel) = &mut self.kernel {
+            // An entry carries the number of the row. Where none is left the program looks for it in vain, and
+            // attaching says so.
+            for ifindex in routed.interfaces() {
+                let _ = kernel.count_interface(ifindex);
+            }
             for (key, target) in routed.vips(slot) {
                 kernel.insert_vip(key, target)?;
             }

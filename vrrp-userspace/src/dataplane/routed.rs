@@ -84,6 +84,12 @@ impl Routed {
         }
     }
 
+    /// The interfaces that it has entries for.
+    pub(super) fn interfaces(&self) -> impl Iterator<Item = u32> {
+        let elsewhere = self.elsewhere.iter().map(|entry| entry.place.ifindex);
+        std::iter::once(self.place.ifindex).chain(elsewhere)
+    }
+
     pub(super) const fn vrid_key(&self) -> VridKey {
         let Place { ifindex, vlan } = self.place;
         VridKey::new(self.family, ifindex, vlan, self.vrid)

@@ -134,6 +134,12 @@ impl Outbox {
         waiting.again.retain(|waiting| waiting.id != id);
     }
 
+    /// Drops what is to be announced again: it says what is not so any more.
+    pub(super) fn forget_repeats(&self, id: RouterId) {
+        let mut waiting = self.waiting.borrow_mut();
+        waiting.again.retain(|waiting| waiting.id != id);
+    }
+
     /// Sends the adverts that still `may` go, and says what has become of each.
     pub(super) fn send_adverts(
         &self,

@@ -140,19 +140,14 @@ impl Router {
         self.election.stance()
     }
 
-    /// The doorbell rang, or something has changed.
+    /// The doorbell rang, or the deadline passed.
     pub(super) fn look(&mut self, tools: &Tools) {
-        self.look_at(clock::now_ns(), tools);
-    }
-
-    /// The deadline passed. The clock was read a moment ago: what is decided knows nothing of what is heard
-    /// from there on.
-    pub(super) fn look_at(&mut self, now_ns: u64, tools: &Tools) {
-        let mut asked_ns = now_ns;
         for _ in 0..MAX_LOOKS {
             let Some(slot) = tools.slots.get(self.spec.slot) else {
                 return;
             };
+            // What is decided now knows nothing of what is heard from here on.
+            let asked_ns = clock::now_ns();
             let heard = slot.heard();
             slot.acknowledge(heard.news_seq);
             self.report_mistakes(&heard, asked_ns, tools);
@@ -160,7 +155,6 @@ impl Router {
             if !slot.has_news() && !std::mem::take(&mut self.was_fenced) {
                 return;
             }
-            asked_ns = clock::now_ns();
         }
     }
 
@@ -222,6 +216,8 @@ impl Router {
             self.open_unicast(tools);
         }
         self.build_frames();
+        // What is there now is announced anew.
+        tools.outbox.forget_repeats(self.spec.id);
         if self.election.state() == State::Init
             && home.ifindex != 0
             && let Some(inheritance) = self.spec.inheritance.take()

@@ -1,5 +1,4 @@
-//! How the election thread is scheduled (`vrrp_rt_priority` and its like), and the one that puts addresses in
-//! place. Whoever decides by timers
+//! How the election thread is scheduled (`vrrp_rt_priority` and its like). Whoever decides by timers
 //! must run when they are due, whatever else the machine has to do.
 
 use std::io;
@@ -48,8 +47,7 @@ impl Default for Scheduling {
 impl Scheduling {
     /// Applies it to the calling thread. Returns what the kernel refused, in words for the operator:
     /// the election goes on without.
-    #[must_use]
-    pub fn apply(&self) -> Vec<String> {
+    pub(super) fn apply(&self) -> Vec<String> {
         let outcomes = [
             (
                 format!("vrrp_rt_priority {}", self.rt_priority),
@@ -64,6 +62,21 @@ impl Scheduling {
             .into_iter()
             .filter_map(|(what, outcome)| Some(format!("{what}: {}", outcome.err()?)));
         refused.collect()
+    }
+
+    /// Puts the calling thread before every other ordinary one, and behind the election, whose budget of
+    /// real-time it does not share. Not where the election is ordinary too.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub fn prefer(&self) -> io::Result<()> {
+        const FIRST: libc::c_int = -20;
+        if self.rt_priority == 0 {
+            return Ok(());
+        }
+        // SAFETY: no memory is passed; 0 is the calling thread.
+        succeeded(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, FIRST) })
     }
 
     /// What the thread starts is ordinary again.

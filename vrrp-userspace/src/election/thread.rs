@@ -26,7 +26,7 @@ use agenda::{Agenda, Place, Wish};
 
 use super::{
     Command, ElectionHandle, GroupSpec, Inheritance, Notice, RouterId, Scheduling,
-    outbox::{Announced, Outbox},
+    outbox::Outbox,
     pacer::Pacer,
     router::{Router, Tools},
 };
@@ -179,7 +179,8 @@ async fn run(
                 None => return Ok(()),
             },
             // Only where nothing else is to be done.
-            () = std::future::ready(()), if routers.tools.outbox.has_more() => {
+            // Only a pause lets the runtime see what has come to a descriptor.
+            () = tokio::task::yield_now(), if routers.tools.outbox.has_more() => {
                 postponed = PATIENCE;
             }
         }
@@ -190,7 +191,7 @@ async fn run(
         routers.end_turn();
         postponed += 1;
         if postponed > PATIENCE {
-            routers.announce_again();
+            routers.announce(true);
             postponed = 0;
         }
     }
@@ -295,7 +296,9 @@ impl Routers {
         }
     }
 
-    fn announce_again(&mut self) {
+    /// Sends announcements, of those who may answer for their addresses: what the turn wants announced, or
+    /// some of what is to be announced `again`.
+    fn announce(&mut self, again: bool) {
         let Tools {
             outbox,
             slots,
@@ -303,14 +306,15 @@ impl Routers {
             ..
         } = &self.tools;
         let now_ns = clock::now_ns();
-        let announced = outbox.send_again(socket, |slot| {
+        let may = |slot| {
             let slot = slots.get(slot);
             slot.is_some_and(|slot| slot.may_answer(now_ns))
-        });
-        self.have_announced(announced);
-    }
-
-    fn have_announced(&mut self, announced: Vec<Announced>) {
+        };
+        let announced = if again {
+            outbox.send_again(socket, may)
+        } else {
+            outbox.send_announcements(socket, may)
+        };
         for announced in announced {
             if let Some(entry) = self.by_id.get_mut(&announced.id) {
                 entry.router.has_announced(announced.is_sent);
@@ -341,12 +345,7 @@ impl Routers {
                 to_look.push(advert.id);
             }
         }
-        let now_ns = clock::now_ns();
-        let announced = outbox.send_announcements(socket, |slot| {
-            let slot = slots.get(slot);
-            slot.is_some_and(|slot| slot.may_answer(now_ns))
-        });
-        self.have_announced(announced);
+        self.announce(false);
         if to_look.is_empty() {
             return;
         }
@@ -366,7 +365,7 @@ impl Routers {
             self.tools.outbox.open();
         }
         for id in due {
-            self.act(id, true, |router, tools| router.look_at(now, tools));
+            self.act(id, true, Router::look);
         }
     }
 
