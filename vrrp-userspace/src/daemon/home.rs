@@ -396,6 +396,17 @@ impl Supervised {
         }
     }
 
+    /// Whether an address that was there is not in the table.
+    pub(super) fn misses(&self, table: &InterfaceTable) -> bool {
+        let mut belongings = self.told.belongings.iter().filter_map(Belonging::address);
+        self.is_master()
+            && belongings.any(|(ifindex, address)| {
+                let interface = table.by_index(ifindex);
+                self.present.contains(&(ifindex, address))
+                    && interface.is_some_and(|interface| !interface.carries(address))
+            })
+    }
+
     pub(super) fn is_master(&self) -> bool {
         self.last_transition
             .is_some_and(|entered| entered.state == State::Master)

@@ -10,7 +10,7 @@ use super::{
     ports::Wanted,
     supervisor::{Supervised, VirtualAddresses},
 };
-use crate::net::{InterfaceTable, Removed};
+use crate::net::{self, InterfaceTable, Removed};
 
 impl Daemon {
     /// Compares every instance with the world and tells the election what changed.
@@ -35,11 +35,25 @@ impl Daemon {
         for supervised in self.supervised.values_mut() {
             supervised.choose_mac(&table, &self.dataplane);
             supervised.weigh(&table, &self.ports, &self.checks, &self.election);
-            supervised.reconcile(&table);
         }
+        self.look_for_removed(&table).await;
         self.statics.review(&table);
         if self.links.have_changed(&table) {
             self.look_for_routes(&Removed::Anything);
+        }
+    }
+
+    /// Notices what somebody else has removed. What the election takes off takes others along in the kernel, and
+    /// for a moment those are gone until it has put them back: so the kernel is asked once more when it has.
+    async fn look_for_removed(&mut self, table: &InterfaceTable) {
+        let mut now = None;
+        if self.supervised.values().any(|it| it.misses(table)) {
+            self.election.idle().await;
+            now = net::read().await.ok();
+        }
+        let table = now.as_ref().unwrap_or(table);
+        for supervised in self.supervised.values_mut() {
+            supervised.reconcile(table);
         }
     }
 
