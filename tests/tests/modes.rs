@@ -230,6 +230,11 @@ fn a_master_answers_alike_in_every_mode() {
             assert!(answers.is_empty(), "{}: {name} is answered", mode.name);
         }
         let beaten = cable.advert(VRID, 200, VIP).build();
+        // Right after one of the router's own adverts, so that no other is due meanwhile.
+        let own = cable.seen.adverts(VRID).len();
+        wait_for("an advert of the router's own", LONG, || {
+            (cable.seen.adverts(VRID).len() > own).then_some(())
+        });
         let (moved, _) = effect(&cable, &router, &tagged(&beaten, 20));
         let about_adverts = |name: &&String| name.contains("adverts") || name.contains("reject");
         let moved: Vec<&String> = moved.keys().filter(about_adverts).collect();
