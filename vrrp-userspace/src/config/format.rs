@@ -1,6 +1,6 @@
 //! `xvrrp fmt`: the layout of a file, with everything that is said in it, comments too, left as it is.
 
-use super::language::is_definition;
+use super::{language::is_definition, lexer::is_blank};
 
 /// How far a block is moved in.
 const INDENT: usize = 4;
@@ -111,11 +111,6 @@ fn words(code: &str) -> Vec<Piece<'_>> {
     }
     pieces.extend(start.and_then(|from| code.get(from..)).map(Piece::Word));
     pieces
-}
-
-/// What separates words.
-fn is_blank(c: char) -> bool {
-    super::lexer::BLANKS.contains(&c)
 }
 
 #[derive(Default)]

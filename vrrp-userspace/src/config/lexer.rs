@@ -3,7 +3,7 @@
 
 use winnow::{
     LocatingSlice, ModalResult, Parser,
-    combinator::{alt, delimited, not, opt, preceded, repeat, terminated},
+    combinator::{alt, delimited, dispatch, not, opt, peek, preceded, repeat, terminated},
     error::{ContextError, ErrMode},
     stream::{Location as _, Stream as _},
     token::{any, none_of, one_of, take_while},
@@ -82,21 +82,25 @@ pub(super) fn lex(line: &Text, sources: &Sources, lexemes: &mut Vec<Lexeme>) {
 }
 
 /// What separates words.
-pub(super) const BLANKS: [char; 6] = [' ', '\t', '\r', '\u{b}', '\u{c}', '\0'];
+const BLANKS: [char; 6] = [' ', '\t', '\r', '\u{b}', '\u{c}', '\0'];
+
+pub(super) fn is_blank(c: char) -> bool {
+    BLANKS.contains(&c)
+}
 
 fn piece(input: &mut Input<'_>, is_command: bool) -> ModalResult<Piece> {
     if is_command {
         return command_piece(input);
     }
-    alt((
-        one_of(BLANKS).value(Piece::Nothing),
-        '{'.value(Piece::Open),
-        '}'.value(Piece::Close),
-        alt((quoted, apostrophed)).map(Piece::Word),
-        ('"', take_while(0.., |_| true)).value(Piece::Unterminated),
-        bare.map(Piece::Word),
-        any.value(Piece::Nothing),
-    ))
+    let quotation = || ('"', take_while(0.., |_| true)).value(Piece::Unterminated);
+    dispatch! {peek(any);
+        '{' => any.value(Piece::Open),
+        '}' => any.value(Piece::Close),
+        '"' => alt((quoted.map(Piece::Word), quotation())),
+        '\'' => alt((apostrophed, bare)).map(Piece::Word),
+        c if is_blank(c) => take_while(1.., is_blank).value(Piece::Nothing),
+        _ => bare.map(Piece::Word),
+    }
     .parse_next(input)
 }
 
@@ -115,12 +119,11 @@ fn apostrophed(input: &mut Input<'_>) -> ModalResult<String> {
 
 /// A word without quotes. The braces of a name that stands for nothing are part of it.
 fn bare(input: &mut Input<'_>) -> ModalResult<String> {
-    let is_plain = |c| !matches!(c, '{' | '}' | '"' | '$') && !BLANKS.contains(&c);
-    let piece = alt((take_while(1.., is_plain), name, "$"));
-    repeat::<_, _, (), _, _>(1.., piece)
-        .take()
-        .map(str::to_owned)
-        .parse_next(input)
+    let plain = || take_while(1.., |c| !matches!(c, '{' | '}' | '"' | '$') && !is_blank(c));
+    // Most words have no `$`.
+    let simple = terminated(plain(), not('$'));
+    let mixed = repeat::<_, _, (), _, _>(1.., alt((plain(), name, "$"))).take();
+    alt((simple, mixed)).map(str::to_owned).parse_next(input)
 }
 
 /// Longer ones stand for nothing.

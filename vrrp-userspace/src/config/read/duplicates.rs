@@ -2,7 +2,7 @@
 //! virtual MAC. The first is served.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{HashMap, HashSet},
     net::IpAddr,
 };
 
@@ -14,11 +14,11 @@ use crate::config::{
 /// What the instances before have, each with who has it.
 #[derive(Default)]
 struct Taken {
-    names: BTreeSet<String>,
+    names: HashSet<String>,
     /// An IPv4 and an IPv6 virtual router may share a number (RFC 9568 5.2.3).
-    vrids: BTreeMap<(String, bool, u8), String>,
-    addresses: BTreeMap<(String, IpAddr), String>,
-    macs: BTreeMap<(String, [u8; 6]), String>,
+    vrids: HashMap<(String, bool, u8), String>,
+    addresses: HashMap<(String, IpAddr), String>,
+    macs: HashMap<(String, [u8; 6]), String>,
 }
 
 pub(super) fn leave_out(instances: &mut Vec<Instance>, diagnostics: &mut Diagnostics) {
