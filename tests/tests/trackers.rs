@@ -377,6 +377,40 @@ fn scripts_that_misbehave() {
     assert!(longest.is_some_and(|gap| gap < 300_000_000), "{longest:?}");
 }
 
+/// One that ignores SIGTERM does not either: the next daemon would run it beside its own.
+#[test]
+fn no_script_outlives_its_daemon() {
+    let definitions = |scratch: &Scratch| {
+        let pids = scratch.path("pids");
+        let text = format!(
+            "#!/bin/sh\ntrap '' TERM\necho $$ >> {}\nwhile :; do sleep 1; done\n",
+            pids.display()
+        );
+        let path = scratch.write("endless", &text);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("chmod");
+        format!(
+            "vrrp_script endless {{\n script \"{}\"\n interval 60\n timeout 50\n weight 1\n}}\n",
+            path.display()
+        )
+    };
+    let mut router = Router::start("outlives", definitions, " track_script {\n  endless\n }\n");
+    let run = |number: usize| {
+        wait_for(format!("run {number} of the script"), LONG, || {
+            let pids = fs::read_to_string(router.scratch.path("pids")).ok()?;
+            let pid = pids.lines().nth(number)?;
+            Some(Path::new("/proc").join(pid))
+        })
+    };
+    let before = run(0);
+    let output = router.daemon.upgrade(router.host());
+    assert!(output.status.success(), "{output:?}");
+    let after = run(1);
+    assert!(!before.exists(), "{} after an upgrade", before.display());
+    assert!(after.exists(), "the next daemon runs it");
+    router.daemon.terminate();
+    assert!(!after.exists(), "{} after a stop", after.display());
+}
+
 /// An unweighted script holds its instance out until its first result; `init_fail` until it passes.
 #[test]
 fn out_until_the_first_result() {

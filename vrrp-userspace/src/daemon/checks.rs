@@ -126,6 +126,20 @@ impl Checks {
         self.follow(config, &known, false);
     }
 
+    /// Runs nothing any longer and begins to end the scripts that run. What is known stays; `reload` goes on.
+    pub(super) fn stop(&mut self) {
+        for running in self.running.values_mut() {
+            running.task = None;
+        }
+    }
+
+    /// Waits for those scripts to end: one that ignores SIGTERM would go on without a daemon.
+    pub(super) async fn stopped(&self) {
+        if !self.runner.scripts_ended().await {
+            tracing::warn!("a script of a check goes on although it was sent SIGKILL");
+        }
+    }
+
     fn follow(&mut self, config: &Config, known: &BTreeMap<String, bool>, is_succession: bool) {
         let used = used(config);
         let is_used = |key: &Key| used.contains(&(key.0, &*key.1));

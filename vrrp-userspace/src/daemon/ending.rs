@@ -94,6 +94,7 @@ impl Daemon {
     pub(super) async fn stop(&mut self) -> Result<()> {
         tracing::info!("stopping: resigning and removing the virtual addresses");
         service_manager::stopping();
+        self.checks.stop();
         run_dir::note_stop(self.claim.directory());
         let resigned = time::timeout(STOP_PATIENCE, self.election.stop()).await;
         if time::timeout(STOP_PATIENCE, self.statics.take_away())
@@ -116,6 +117,7 @@ impl Daemon {
             }
         }
         self.tell_the_scripts().await;
+        self.checks.stopped().await;
         freed.context("the programs stay as a fence; `xvrrp cleanup` takes everything off")
     }
 
@@ -124,10 +126,12 @@ impl Daemon {
     pub(super) async fn stop_and_keep(&mut self) -> Result<()> {
         tracing::warn!("stopping; the virtual addresses stay: `xvrrp cleanup` takes them off");
         service_manager::stopping();
+        self.checks.stop();
         run_dir::note_stop(self.claim.directory());
         let _ = self.election.hand_over().await;
         self.dataplane.release();
         self.tell_the_scripts().await;
+        self.checks.stopped().await;
         Ok(())
     }
 

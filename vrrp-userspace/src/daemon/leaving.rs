@@ -127,9 +127,12 @@ impl Daemon {
         let retired = self.retire_what_changes().await;
         service_manager::reloading();
         self.desk.finish(DELIVERY, Ending::Handover).await;
+        self.checks.stop();
+        self.checks.stopped().await;
         let outcome = signals::held_back(self.leave_everything(to_store)).await;
         if outcome.is_err() {
             self.election.send(Command::GoOn);
+            self.checks.reload(&self.config);
             let router = router_id(&self.config);
             let settings = notify::Settings::of(&self.config.global, router);
             self.desk.follow(settings);

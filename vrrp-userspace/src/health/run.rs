@@ -4,7 +4,7 @@ use std::{
     io,
     os::unix::process::ExitStatusExt as _,
     process::ExitStatus,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -13,7 +13,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     process::Child,
     runtime::Handle,
-    sync::{Semaphore, SemaphorePermit},
+    sync::{Semaphore, SemaphorePermit, watch},
     task::JoinHandle,
     time,
 };
@@ -30,6 +30,17 @@ const REST: Duration = Duration::from_millis(10);
 /// How many scripts are listened to at once. What the others print is not kept; descriptors are for more
 /// important things.
 static LISTENERS: Semaphore = Semaphore::const_new(128);
+
+/// How many scripts run.
+static LIVING: LazyLock<watch::Sender<usize>> = LazyLock::new(watch::Sender::default);
+
+/// Waits until no script runs any longer; those that nobody waits for are being ended. Says whether that is
+/// so: what the kernel does not let go of is not waited for.
+pub(super) async fn all_ended() -> bool {
+    let mut living = LIVING.subscribe();
+    let none = living.wait_for(|living| *living == 0);
+    time::timeout(2 * GRACE, none).await.is_ok()
+}
 
 /// A run that has been judged.
 pub(super) struct Run {
@@ -59,12 +70,12 @@ pub(super) async fn run(command: &Command, timeout: Duration) -> Run {
         None => command.start(&[]),
     };
     let mut attended = match started {
-        Ok(child) => Attended(Some(child)),
+        Ok(child) => Attended(Some(Living::new(child))),
         Err(error) => return Run::of(Outcome::NotStarted(error.to_string())),
     };
     let mut heard = Heard::default();
     if let (Some(child), Some(listener)) = (&mut attended.0, listener) {
-        heard.listen(child, listener);
+        heard.listen(&mut child.0, listener);
     }
     let ended = time::timeout(timeout, attended.wait()).await;
     let child = attended.0.take();
@@ -89,13 +100,29 @@ pub(super) async fn run(command: &Command, timeout: Duration) -> Run {
     }
 }
 
+/// A child that counts until somebody has waited for it, or cannot.
+struct Living(Child);
+
+impl Living {
+    fn new(child: Child) -> Self {
+        LIVING.send_modify(|living| *living += 1);
+        Self(child)
+    }
+}
+
+impl Drop for Living {
+    fn drop(&mut self) {
+        LIVING.send_modify(|living| *living -= 1);
+    }
+}
+
 /// A child that is ended when nobody waits for it any longer.
-struct Attended(Option<Child>);
+struct Attended(Option<Living>);
 
 impl Attended {
     async fn wait(&mut self) -> io::Result<ExitStatus> {
         match &mut self.0 {
-            Some(child) => child.wait().await,
+            Some(child) => child.0.wait().await,
             None => Err(io::ErrorKind::NotFound.into()),
         }
     }
@@ -107,7 +134,7 @@ impl Drop for Attended {
             return;
         };
         // Nobody may be there any longer to send anything else.
-        signal_group(&child, Signal::SIGTERM);
+        signal_group(&child.0, Signal::SIGTERM);
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(end(child));
         }
@@ -158,10 +185,11 @@ async fn read(pipe: Option<impl AsyncRead + Unpin>, kept: &Mutex<Vec<u8>>) {
 }
 
 /// TERM, a little patience, then KILL, to the whole process group.
-async fn end(mut child: Child) {
-    signal_group(&child, Signal::SIGTERM);
+async fn end(mut child: Living) {
+    let child = &mut child.0;
+    signal_group(child, Signal::SIGTERM);
     if time::timeout(GRACE, child.wait()).await.is_err() {
-        signal_group(&child, Signal::SIGKILL);
+        signal_group(child, Signal::SIGKILL);
         // After SIGKILL the only thing left to wait for is the kernel.
         let _ = child.wait().await;
     }

@@ -8,6 +8,8 @@ use tokio::{
     task::AbortHandle,
 };
 
+use super::run;
+
 /// A thread with a runtime of its own, which ends with this.
 pub struct Runner {
     handle: Handle,
@@ -41,5 +43,11 @@ impl Runner {
     /// Runs something there until it is aborted.
     pub fn spawn(&self, watching: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
         self.handle.spawn(watching).abort_handle()
+    }
+
+    /// Waits for the scripts of what was aborted to end. Says whether they have.
+    pub async fn scripts_ended(&self) -> bool {
+        // There: what was aborted in the middle of starting a script is over before.
+        self.handle.spawn(run::all_ended()).await.unwrap_or(false)
     }
 }
