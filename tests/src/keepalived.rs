@@ -1,6 +1,6 @@
 //! Real keepalived as the peer.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -32,7 +32,7 @@ impl Keepalived {
         options: &[&str],
     ) -> Self {
         let name = namespace.name();
-        let config = scratch.write(&format!("{name}-keepalived.conf"), config);
+        let config = scratch.write(&file_name(namespace), config);
         let mut command = namespace.command("keepalived");
         command.args(["--dont-fork", "--log-console", "--log-detail", "--vrrp"]);
         command.args(options).arg("--use-file").arg(config);
@@ -57,10 +57,21 @@ impl Keepalived {
         self.process.log()
     }
 
+    /// Gives it another configuration and SIGHUP.
+    pub fn reload(&self, namespace: &Namespace, scratch: &Scratch, config: &str) {
+        scratch.write(&file_name(namespace), config);
+        self.process.signal(Signal::SIGHUP);
+    }
+
     /// Ends it as an operator does: it resigns.
     pub fn terminate(&mut self) {
+        self.end(Duration::from_secs(10));
+    }
+
+    /// The same, with more patience.
+    pub fn end(&mut self, limit: Duration) {
         self.process.signal(Signal::SIGTERM);
-        self.process.wait(std::time::Duration::from_secs(10));
+        self.process.wait(limit);
     }
 
     /// Ends it as a power cut does: the parent must not notice its child's death, nor the child
@@ -71,7 +82,7 @@ impl Keepalived {
             kill(Pid::from_raw(child), Signal::SIGKILL).expect("kill the child");
         }
         self.process.signal(Signal::SIGKILL);
-        self.process.wait(std::time::Duration::from_secs(10));
+        self.process.wait(Duration::from_secs(10));
         for file in &self.pid_files {
             let _ = std::fs::remove_file(file);
         }
@@ -85,4 +96,8 @@ impl Keepalived {
             .filter_map(|pid| pid.parse().ok())
             .collect()
     }
+}
+
+fn file_name(namespace: &Namespace) -> String {
+    format!("{}-keepalived.conf", namespace.name())
 }

@@ -15,6 +15,9 @@ struct Arguments {
     /// Only this one, without a comparison: xvrrp or keepalived
     #[arg(long)]
     only: Option<Maker>,
+    /// How often everything is repeated, where that is not what the plan says
+    #[arg(long)]
+    rounds: Option<u32>,
     /// Where the report goes
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
@@ -24,11 +27,12 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let plan = if arguments.full {
+    let mut plan = if arguments.full {
         Plan::FULL
     } else {
         Plan::QUICK
     };
+    plan.rounds = arguments.rounds.unwrap_or(plan.rounds);
     let makers = arguments.only.map_or(MAKERS.to_vec(), |maker| vec![maker]);
     match measure::run(&plan, &makers, &arguments.works, &arguments.out) {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,8 +2,10 @@
 
 use std::{fmt::Write as _, fs, net::Ipv4Addr, path::Path, time::Duration};
 
+use nix::sys::signal::Signal;
+
 use super::field::Field;
-use crate::{keepalived::Keepalived, process::Scratch, wait_for, xvrrp::Xvrrp};
+use crate::{keepalived::Keepalived, netns::Namespace, process::Scratch, wait_for, xvrrp::Xvrrp};
 
 /// What is configured: virtual routers on every interface, and their interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +63,7 @@ impl Work {
         Ipv4Addr::new(10, 100, interface, vrid)
     }
 
-    fn config(self, priority: u8) -> String {
+    pub(super) fn config(self, priority: u8) -> String {
         let interval = format!("{}.{:02}", self.interval_cs / 100, self.interval_cs % 100);
         let mut text = GLOBAL.to_owned();
         for interface in 0..self.interfaces {
@@ -126,6 +128,28 @@ impl Daemon {
         match maker {
             Maker::Xvrrp => Self::Xvrrp(Box::new(Xvrrp::with_config(namespace, scratch, &config))),
             Maker::Keepalived => Self::Keepalived(Keepalived::start(namespace, scratch, &config)),
+        }
+    }
+
+    /// Gives it another configuration and SIGHUP.
+    pub(super) fn reload(&self, namespace: &Namespace, scratch: &Scratch, config: &str) {
+        match self {
+            Self::Xvrrp(daemon) => {
+                scratch.write(&format!("{}.conf", namespace.name()), config);
+                daemon.process.signal(Signal::SIGHUP);
+            }
+            Self::Keepalived(daemon) => daemon.reload(namespace, scratch, config),
+        }
+    }
+
+    /// Ends it as an operator does and waits for that.
+    pub(super) fn stop(&mut self, limit: Duration) {
+        match self {
+            Self::Xvrrp(daemon) => {
+                daemon.process.signal(Signal::SIGTERM);
+                daemon.process.wait(limit);
+            }
+            Self::Keepalived(daemon) => daemon.end(limit),
         }
     }
 

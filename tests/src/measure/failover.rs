@@ -35,7 +35,9 @@ pub struct Failover {
     pub(super) answered_ms: Vec<f64>,
 }
 
+/// How long everything settles: 20 intervals, but no longer than this, and as long as many need.
 const SETTLE: Duration = Duration::from_secs(3);
+const SETTLE_EACH: Duration = Duration::from_millis(12);
 const UP: Duration = Duration::from_secs(90);
 /// For announcements that come after the first.
 const REST: Duration = Duration::from_millis(300);
@@ -115,7 +117,12 @@ impl Play {
             ..
         } = self;
         let interval = Duration::from_millis(u64::from(work.interval_cs) * 10);
-        spend(SETTLE);
+        let routers = u32::try_from(work.routers()).expect("a few thousand");
+        spend(
+            SETTLE
+                .min(20 * interval)
+                .max(SETTLE.min(SETTLE_EACH * routers)),
+        );
         let _ = take(captures);
         // So that every virtual router has been heard since.
         spend(3 * interval);

@@ -104,17 +104,12 @@ impl Field {
 
     /// Frames that the first router has sent so far.
     pub(super) fn sent(&self) -> u64 {
-        let text = self
-            .bridge
-            .enter(|| std::fs::read_to_string("/proc/thread-self/net/dev"));
-        let text = text.expect("the counters of the ports");
-        let ports = text.lines().filter_map(|line| {
-            let (name, numbers) = line.trim().split_once(':')?;
-            let packets = numbers.split_whitespace().nth(1)?;
-            name.starts_with(PORTS[0])
-                .then(|| packets.parse::<u64>().ok())?
-        });
-        ports.sum()
+        received(&self.bridge, PORTS[0])
+    }
+
+    /// Frames that have come to the observer so far.
+    pub(super) fn heard(&self) -> u64 {
+        self.observer.as_ref().map_or(0, |it| received(it, 'e'))
     }
 
     /// How many virtual addresses are on a router's interfaces.
@@ -125,4 +120,17 @@ impl Field {
             .filter(|line| line.contains(" 10.100."))
             .count()
     }
+}
+
+/// Packets that have come to a machine's interfaces whose names begin so.
+fn received(namespace: &Namespace, first: char) -> u64 {
+    let text = namespace.enter(|| std::fs::read_to_string("/proc/thread-self/net/dev"));
+    let text = text.expect("the counters of the interfaces");
+    let ports = text.lines().filter_map(|line| {
+        let (name, numbers) = line.trim().split_once(':')?;
+        let packets = numbers.split_whitespace().nth(1)?;
+        name.starts_with(first)
+            .then(|| packets.parse::<u64>().ok())?
+    });
+    ports.sum()
 }

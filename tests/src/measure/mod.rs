@@ -8,7 +8,9 @@ mod contestant;
 mod echoes;
 mod failover;
 mod field;
+mod flood;
 mod kernel;
+mod life;
 mod parts;
 mod plots;
 mod report;
@@ -19,8 +21,11 @@ use std::{path::Path, time::Duration};
 
 pub use contestant::{MAKERS, Maker, Work};
 pub use failover::Failover;
+pub use flood::Flood;
 pub use kernel::Kernel;
+pub use life::Life;
 pub use report::Report;
+pub use spinner::Calibration;
 pub use steady::Steady;
 
 /// How much is measured.
@@ -30,7 +35,7 @@ pub struct Plan {
     pub time: Duration,
     /// How often everything is repeated.
     pub rounds: u32,
-    /// Failovers in each round.
+    /// Failovers in each round; of a single virtual router more, for it has one address only.
     pub failovers: u32,
 }
 
@@ -48,6 +53,11 @@ impl Plan {
         failovers: 5,
     };
 }
+
+/// So many failovers of a single virtual router for each of many.
+const SINGLE: u32 = 20;
+/// How long a flood may last.
+const LONGEST_FLOOD: Duration = Duration::from_secs(20);
 
 const fn work(interfaces: u8, each: u8, interval_cs: u16) -> Work {
     Work {
@@ -68,6 +78,14 @@ const FAILOVER: [Work; 5] = [
     work(16, 255, 10),
 ];
 
+/// What starts, reloads and stops.
+const LIFE: [Work; 2] = [work(1, 255, 10), work(16, 255, 10)];
+/// What is flooded, with what.
+const FLOOD: [(Work, flood::Kind); 2] = [
+    (work(1, 255, 10), flood::Kind::Adverts),
+    (work(1, 255, 100), flood::Kind::Questions),
+];
+
 /// Measures what is named, or everything, and writes the report down after each step.
 ///
 /// # Errors
@@ -79,45 +97,126 @@ pub fn run(
     named: &[String],
     directory: &Path,
 ) -> anyhow::Result<()> {
-    let is_wanted = |name: &str| named.is_empty() || named.iter().any(|it| name.contains(&**it));
-    let mut report = Report::default();
-    if is_wanted("kernel") {
-        report.add_kernel(kernel::measure());
-        report.write(directory)?;
-    }
-    for work in STEADY {
-        let name = format!("steady {work}");
-        if is_wanted(&name) {
-            for _ in 0..plan.rounds {
-                report.add_bare(&name, steady::measure_bare(work, plan.time));
-                for maker in makers.iter().copied() {
-                    if let Some(measured) =
-                        tried(&name, maker, || steady::measure(maker, work, plan.time))
-                    {
-                        report.add_steady(&name, measured);
-                    }
-                }
-            }
-            report.write(directory)?;
-        }
-    }
-    for work in FAILOVER {
-        let name = format!("failover {work}");
-        if is_wanted(&name) {
-            for _ in 0..plan.rounds {
-                for maker in makers.iter().copied() {
-                    if let Some(measured) = tried(&name, maker, || {
-                        failover::measure(maker, work, plan.failovers)
-                    }) {
-                        report.add_failover(&name, measured);
-                    }
-                }
-            }
-            report.write(directory)?;
-        }
-    }
-    println!("{report}");
+    let mut bench = Bench {
+        plan: *plan,
+        makers,
+        named,
+        directory,
+        report: Report::default(),
+    };
+    bench.kernel()?;
+    bench.at_rest()?;
+    bench.failovers()?;
+    bench.lives()?;
+    bench.floods()?;
+    println!("{}", bench.report);
     Ok(())
+}
+
+struct Bench<'a> {
+    plan: Plan,
+    makers: &'a [Maker],
+    named: &'a [String],
+    directory: &'a Path,
+    report: Report,
+}
+
+impl Bench<'_> {
+    fn is_wanted(&self, name: &str) -> bool {
+        self.named.is_empty() || self.named.iter().any(|it| name.contains(&**it))
+    }
+
+    /// Every maker by turns, as often as the plan has rounds.
+    fn by_turns<T>(
+        &mut self,
+        name: &str,
+        measure: impl Fn(Maker) -> T,
+        add: impl Fn(&mut Report, &str, T),
+    ) {
+        for _ in 0..self.plan.rounds {
+            self.turn(name, &measure, &add);
+        }
+    }
+
+    /// One round. Others may do the work where one cannot.
+    fn turn<T>(
+        &mut self,
+        name: &str,
+        measure: impl Fn(Maker) -> T,
+        add: impl Fn(&mut Report, &str, T),
+    ) {
+        for maker in self.makers.iter().copied() {
+            if let Some(measured) = tried(name, maker, || measure(maker)) {
+                add(&mut self.report, name, measured);
+            }
+        }
+    }
+
+    fn kernel(&mut self) -> anyhow::Result<()> {
+        if self.is_wanted("kernel") {
+            self.report.add_kernel(kernel::measure());
+            self.report.write(self.directory)?;
+        }
+        Ok(())
+    }
+
+    fn at_rest(&mut self) -> anyhow::Result<()> {
+        let time = self.plan.time;
+        for work in STEADY {
+            let name = format!("steady {work}");
+            if self.is_wanted(&name) {
+                self.report.add_calibration(spinner::calibrate(time / 2));
+                for _ in 0..self.plan.rounds {
+                    let share = steady::measure_bare(work, time);
+                    self.report.add_bare(&name, share);
+                    let measure = |maker| steady::measure(maker, work, time);
+                    self.turn(&name, measure, Report::add_steady);
+                }
+                self.report.write(self.directory)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn failovers(&mut self) -> anyhow::Result<()> {
+        for work in FAILOVER {
+            let name = format!("failover {work}");
+            if self.is_wanted(&name) {
+                let count = match work.routers() {
+                    1 => self.plan.failovers * SINGLE,
+                    _ => self.plan.failovers,
+                };
+                let measure = |maker| failover::measure(maker, work, count);
+                self.by_turns(&name, measure, Report::add_failover);
+                self.report.write(self.directory)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn lives(&mut self) -> anyhow::Result<()> {
+        for work in LIFE {
+            let name = format!("life {work}");
+            if self.is_wanted(&name) {
+                self.by_turns(&name, |maker| life::measure(maker, work), Report::add_life);
+                self.report.write(self.directory)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn floods(&mut self) -> anyhow::Result<()> {
+        let time = self.plan.time.min(LONGEST_FLOOD);
+        for (work, kind) in FLOOD {
+            let name = format!("flood of {kind}, {work}");
+            if self.is_wanted(&name) {
+                let measure = |maker| flood::measure(maker, work, kind, time);
+                self.by_turns(&name, measure, Report::add_flood);
+                self.report.write(self.directory)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What came out, or nothing where the maker could not do the work: others may.

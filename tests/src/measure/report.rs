@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, fs, path::Path};
 use anyhow::Context as _;
 use serde::Serialize;
 
-use super::{Failover, Kernel, MAKERS, Maker, Steady, plots};
+use super::{Calibration, Failover, Flood, Kernel, Life, MAKERS, Maker, Steady, plots};
 
 /// Everything that was measured, by the name of the work.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -15,7 +15,11 @@ pub struct Report {
     steady: BTreeMap<String, Vec<Steady>>,
     /// The share of a processor that the bare loop takes.
     bare: BTreeMap<String, Vec<f64>>,
+    /// How well the whole machine's cost is seen.
+    calibration: Vec<Calibration>,
     failover: BTreeMap<String, Vec<Failover>>,
+    life: BTreeMap<String, Vec<Life>>,
+    flood: BTreeMap<String, Vec<Flood>>,
 }
 
 impl Report {
@@ -34,6 +38,29 @@ impl Report {
     pub(super) fn add_bare(&mut self, name: &str, share: f64) {
         println!("{name}: the bare loop {:.2} %", share * 100.0);
         self.bare.entry(name.to_owned()).or_default().push(share);
+    }
+
+    pub(super) fn add_calibration(&mut self, measured: Calibration) {
+        let Calibration { load, seen } = measured;
+        println!(
+            "the spinners see a load of {:.1} % as {:.1} %",
+            load * 100.0,
+            seen * 100.0
+        );
+        self.calibration.push(measured);
+    }
+
+    pub(super) fn add_life(&mut self, name: &str, measured: Life) {
+        println!("{name}: {measured:?}");
+        self.life.entry(name.to_owned()).or_default().push(measured);
+    }
+
+    pub(super) fn add_flood(&mut self, name: &str, measured: Flood) {
+        println!("{name}: {measured:?}");
+        self.flood
+            .entry(name.to_owned())
+            .or_default()
+            .push(measured);
     }
 
     pub(super) fn add_failover(&mut self, name: &str, measured: Failover) {
@@ -191,6 +218,33 @@ impl fmt::Display for Report {
                 }
             }
         }
+        for (name, rounds) in &self.life {
+            let rounds: Vec<_> = rounds.iter().map(|it| (it.maker, it.all())).collect();
+            write_table(f, name, &rounds)?;
+        }
+        for (name, rounds) in &self.flood {
+            let rounds: Vec<_> = rounds.iter().map(|it| (it.maker, it.all())).collect();
+            write_table(f, name, &rounds)?;
+        }
         Ok(())
     }
+}
+
+/// Medians of both makers, row by row.
+fn write_table<const N: usize>(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    rounds: &[(Maker, [(&str, f64); N])],
+) -> fmt::Result {
+    writeln!(f, "\n{name}")?;
+    let names = rounds.first().map(|(_, rows)| rows.map(|(what, _)| what));
+    for (at, what) in names.into_iter().flatten().enumerate() {
+        let of = |maker: Maker| {
+            let own = rounds.iter().filter(|(by, _)| *by == maker);
+            median(own.filter_map(|(_, rows)| rows.get(at).map(|row| row.1))).0
+        };
+        let [ours, theirs] = MAKERS.map(of);
+        writeln!(f, "  {what:24} xvrrp {ours:12.2}  keepalived {theirs:12.2}")?;
+    }
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! What a machine has left over: one thread per processor that only runs when nobody else wants to.
 
 use std::{
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -12,7 +13,12 @@ use std::{
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
+use serde::Serialize;
+
+use super::contestant::on_cpu_ns;
 use crate::spend;
+
+const OWN: &str = "/proc/thread-self/schedstat";
 
 /// Threads of the class `SCHED_IDLE`, each on a processor of its own.
 pub(super) struct Spinners {
@@ -65,6 +71,33 @@ pub(super) fn quiet_rate() -> f64 {
         spinners.rate()
     });
     best.fold(0.0, f64::max)
+}
+
+/// What the spinners see of a load that is known: a thread that works a fifth of the time.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Calibration {
+    /// Its share of a processor, as the kernel bills it.
+    pub(super) load: f64,
+    /// What the spinners have lost.
+    pub(super) seen: f64,
+}
+
+pub(super) fn calibrate(time: Duration) -> Calibration {
+    let quiet_rate = quiet_rate();
+    let spinners = Spinners::start();
+    let (began, before) = (Instant::now(), on_cpu_ns(Path::new(OWN)));
+    while began.elapsed() < time {
+        let turn = Instant::now();
+        while turn.elapsed() < Duration::from_millis(2) {
+            std::hint::spin_loop();
+        }
+        spend(Duration::from_millis(8));
+    }
+    let load = super::ratio(on_cpu_ns(Path::new(OWN)) - before, began.elapsed());
+    Calibration {
+        load,
+        seen: spinners.lost(quiet_rate),
+    }
 }
 
 fn spin(processor: usize, turns: &AtomicU64, stop: &AtomicBool) {

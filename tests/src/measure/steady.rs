@@ -32,6 +32,8 @@ pub struct Steady {
 
 /// How long each settles.
 const SETTLE: Duration = Duration::from_secs(6);
+/// How long the spinners take part.
+const SPIN: Duration = Duration::from_secs(20);
 const UP: Duration = Duration::from_mins(1);
 
 /// Measures one maker for this long.
@@ -53,7 +55,7 @@ pub(super) fn measure(maker: Maker, work: Work, time: Duration) -> Steady {
     let after = (master.cpu_ns(), backup.cpu_ns());
     let (sent, took) = (field.sent() - sent, began.elapsed());
     let spinners = Spinners::start();
-    spend(time / 2);
+    spend((time / 2).min(SPIN));
     let machine_share = spinners.lost(quiet_rate);
     Steady {
         maker,
