@@ -214,7 +214,7 @@ impl Drop for Capture {
 
 /// Runs when nobody else wants to: the kernel stamps the frames and has room for many, and what is watched must
 /// not be slowed by it.
-fn give_way() {
+pub(crate) fn give_way() {
     // SAFETY: no memory is passed; 0 is the calling thread.
     let done = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) };
     assert_eq!(done, 0, "be nice");

@@ -17,7 +17,7 @@ use nix::sys::socket::{
     sockopt,
 };
 
-use crate::{netns::Namespace, wait_for, wall_ns};
+use crate::{capture::give_way, netns::Namespace, wait_for, wall_ns};
 
 /// Listens as long as it lives.
 pub(super) struct Arrivals {
@@ -56,6 +56,7 @@ impl Arrivals {
         let thread = {
             let (present, stop) = (Arc::clone(&present), Arc::clone(&stop));
             std::thread::spawn(move || {
+                give_way();
                 let mut buffer = vec![0; 1 << 16];
                 while !stop.load(Ordering::Relaxed) {
                     let flags = nix::sys::socket::MsgFlags::empty();

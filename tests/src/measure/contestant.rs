@@ -1,6 +1,6 @@
 //! Whoever is measured: the same keepalived.conf for both.
 
-use std::{fmt::Write as _, fs, net::Ipv4Addr, path::Path, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, fs, net::Ipv4Addr, path::Path, time::Duration};
 
 use nix::sys::signal::Signal;
 
@@ -178,9 +178,12 @@ impl Daemon {
         tree(self.pid()).into_iter().map(cpu_ns).sum()
     }
 
-    /// Resident memory, in KiB.
+    /// Memory, in KiB: what is shared counts once, and maps of the kernel count too.
     pub(super) fn memory_kib(&self) -> u64 {
-        tree(self.pid()).into_iter().filter_map(memory_kib).sum()
+        let processes = tree(self.pid());
+        let maps: BTreeMap<u64, u64> = processes.iter().copied().flat_map(maps).collect();
+        let own: u64 = processes.into_iter().filter_map(memory_kib).sum();
+        own + maps.values().sum::<u64>() / 1024
     }
 }
 
@@ -218,7 +221,22 @@ pub(super) fn on_cpu_ns(schedstat: &Path) -> u64 {
 }
 
 fn memory_kib(pid: u32) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = text.lines().find(|line| line.starts_with("VmRSS:"))?;
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    number(&text, "Pss:")
+}
+
+/// The maps of BPF programs that a process has open: number, and bytes.
+fn maps(pid: u32) -> Vec<(u64, u64)> {
+    let open = fs::read_dir(format!("/proc/{pid}/fdinfo"));
+    let open = open.into_iter().flatten().flatten();
+    let texts = open.filter_map(|entry| fs::read_to_string(entry.path()).ok());
+    texts
+        .filter_map(|text| Some((number(&text, "map_id:")?, number(&text, "memlock:")?)))
+        .collect()
+}
+
+/// The number in the line that begins so.
+fn number(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find(|line| line.starts_with(name))?;
     line.split_whitespace().nth(1)?.parse().ok()
 }

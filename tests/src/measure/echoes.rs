@@ -9,10 +9,16 @@ use std::{
 
 use super::{contestant::Work, field::Field};
 use crate::{
-    capture::{Capture, Sender},
+    capture::{Capture, Sender, give_way},
     frames::packet_v4,
     wall_ns,
 };
+
+/// Everything that a pinger needs.
+pub(super) struct Questions {
+    frames: BTreeMap<Ipv4Addr, Vec<u8>>,
+    ports: Vec<(Sender, Capture)>,
+}
 
 /// A running pinger.
 pub(super) struct Echoes(JoinHandle<BTreeMap<Ipv4Addr, u64>>);
@@ -23,11 +29,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(1);
 const PAUSE_EACH: Duration = Duration::from_micros(5);
 
-impl Echoes {
-    /// From then on, in nanoseconds of the wall clock, the observer asks the second router's MAC.
-    pub(super) fn start(field: &Field, work: Work, from_ns: u64) -> Self {
+impl Questions {
+    /// The observer will ask the second router's MAC.
+    pub(super) fn new(field: &Field, work: Work) -> Self {
         let observer = field.observer.as_ref().expect("an observer");
-        let mut questions = BTreeMap::new();
+        let mut frames = BTreeMap::new();
         let mut ports = Vec::new();
         for interface in 0..work.interfaces {
             let device = format!("eth{interface}");
@@ -35,12 +41,22 @@ impl Echoes {
             let own = Field::observer_address(interface);
             for vrid in 1..=work.each {
                 let address = Work::address(interface, vrid);
-                questions.insert(address, packet_v4(macs, own, address));
+                frames.insert(address, packet_v4(macs, own, address));
             }
             let sender = observer.enter(|| Sender::on(&device));
             ports.push((sender, Capture::echo_replies(observer, &device)));
         }
-        Self(thread::spawn(move || ask(questions, &ports, from_ns)))
+        Self { frames, ports }
+    }
+}
+
+impl Echoes {
+    /// Asks from then on, in nanoseconds of the wall clock.
+    pub(super) fn start(questions: Questions, from_ns: u64) -> Self {
+        Self(thread::spawn(move || {
+            give_way();
+            ask(questions.frames, &questions.ports, from_ns)
+        }))
     }
 
     /// When each address has answered first, in nanoseconds of the wall clock.

@@ -12,14 +12,14 @@ use serde::Serialize;
 use super::{
     arrivals::Arrivals,
     contestant::{Daemon, Maker, Work},
-    echoes::Echoes,
+    echoes::{Echoes, Questions},
     field::Field,
 };
 use crate::{
     capture::{Capture, Seen},
     frames::Said,
     process::Scratch,
-    spend, wall_ns,
+    spend, wait_for, wall_ns,
 };
 
 /// What was measured of one maker: milliseconds beyond the RFC's time since the last advert, of every virtual
@@ -39,8 +39,6 @@ pub struct Failover {
 const SETTLE: Duration = Duration::from_secs(3);
 const SETTLE_EACH: Duration = Duration::from_millis(12);
 const UP: Duration = Duration::from_secs(90);
-/// For announcements that come after the first.
-const REST: Duration = Duration::from_millis(300);
 
 /// Everything that takes part.
 struct Play {
@@ -124,15 +122,15 @@ impl Play {
                 .max(SETTLE.min(SETTLE_EACH * routers)),
         );
         let _ = take(captures);
+        let questions = with_echoes.then(|| Questions::new(field, *work));
         // So that every virtual router has been heard since.
         spend(3 * interval);
         // Nobody takes over sooner than this after the port went dark.
         let soonest_ns = wall_ns() + 2 * work.interval_ns();
         field.darken(scratch, true);
-        let echoes = with_echoes.then(|| Echoes::start(field, *work, soonest_ns));
+        let echoes = questions.map(|questions| Echoes::start(questions, soonest_ns));
         second.wait(work.routers(), UP);
-        spend(REST);
-        let seen = take(captures);
+        let seen = self.take_announced();
         let began = self.began(&seen);
         if let Some(echoes) = echoes {
             measured.answered_ms.extend(beyond(&began, &echoes.wait()));
@@ -145,6 +143,19 @@ impl Play {
         field.darken(scratch, false);
         first.wait(work.routers(), UP);
         second.wait(0, UP);
+    }
+
+    /// What was captured until every address had been announced.
+    fn take_announced(&self) -> Vec<Vec<Seen>> {
+        let mut all: Vec<Vec<Seen>> = self.captures.iter().map(|_| Vec::new()).collect();
+        let routers = self.work.routers();
+        wait_for("every address to be announced", UP, || {
+            for (all, more) in all.iter_mut().zip(take(&self.captures)) {
+                all.extend(more);
+            }
+            (self.announced(&all).len() == routers).then_some(())
+        });
+        all
     }
 
     /// When Master_Down of each address was over.

@@ -26,7 +26,8 @@ pub struct Flood {
     pub(super) answers_per_second: Option<f64>,
     pub(super) master_share: f64,
     pub(super) backup_share: f64,
-    /// Adverts and answers that came to the bridge from the MASTER, of the adverts that were due.
+    /// Frames that came to the bridge from the MASTER, of the adverts that were due: it may assert itself
+    /// against adverts that lose (RFC 9568 6.4.3).
     pub(super) sent: f64,
     /// How often the BACKUP has become MASTER.
     pub(super) false_takeovers: usize,
@@ -115,7 +116,7 @@ impl Flood {
     pub(super) fn all(&self) -> [(&'static str, f64); 5] {
         let (what, count) = match self.answers_per_second {
             Some(answers) => ("answers/s", answers),
-            None => ("sent of what was due", self.sent),
+            None => ("frames of the MASTER, of the adverts due", self.sent),
         };
         [
             ("frames/s", self.frames_per_second),

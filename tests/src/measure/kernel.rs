@@ -26,7 +26,7 @@ pub(super) struct Cost {
     what: String,
     /// Beyond what the empty program takes in the same way, in nanoseconds.
     ns: f64,
-    /// What a bench has to stay below.
+    /// What the report compares it with.
     limit_ns: Option<f64>,
     /// The lookups and the clock that it needs, and nothing else, measured by turns with it.
     parts_ns: f64,

@@ -9,7 +9,7 @@ use super::{
     contestant::{Daemon, Maker, PRIORITIES, Work},
     field::Field,
 };
-use crate::{process::Scratch, spend};
+use crate::{ms, process::Scratch, spend, wall_ns};
 
 /// What was measured of one maker in one round.
 #[derive(Clone, Debug, Serialize)]
@@ -21,7 +21,7 @@ pub struct Life {
     pub(super) reload_ms: f64,
     /// From SIGTERM until the process has ended and no address is there.
     pub(super) stop_ms: f64,
-    /// Resident memory of the MASTER at rest.
+    /// Memory of the MASTER at rest.
     pub(super) kib: u64,
     /// That of one with a single virtual router taken off, for each further one.
     pub(super) kib_each: f64,
@@ -49,28 +49,25 @@ pub(super) fn measure(maker: Maker, work: Work) -> Life {
     let field = Field::new(work.interfaces);
     let scratch = Scratch::new("life");
     let arrivals = Arrivals::watch(&field.routers[0]);
-    let began = Instant::now();
+    let began_ns = wall_ns();
     let mut daemon = Daemon::start(maker, work, &field, 0, &scratch);
     arrivals.wait(work.routers(), LIMIT);
-    let up_ms = since(began);
+    let up_ms = last_of(&arrivals, began_ns);
     spend(SETTLE);
     let kib = daemon.memory_kib();
     let list = "virtual_ipaddress {\n";
     let config = work.config(PRIORITIES[0]);
     let (before, after) = config.rsplit_once(list).expect("an address");
-    let began = Instant::now();
-    daemon.reload(
-        &field.routers[0],
-        &scratch,
-        &format!("{before}{list}{NEW}{after}"),
-    );
+    let config = format!("{before}{list}{NEW}{after}");
+    let began_ns = wall_ns();
+    daemon.reload(&field.routers[0], &scratch, &config);
     arrivals.wait(work.routers() + 1, LIMIT);
-    let reload_ms = since(began);
+    let reload_ms = last_of(&arrivals, began_ns);
     spend(SETTLE);
     let began = Instant::now();
     daemon.stop(LIMIT);
     arrivals.wait(0, LIMIT);
-    let stop_ms = since(began);
+    let stop_ms = began.elapsed().as_secs_f64() * 1000.0;
     let others = u64::try_from(work.routers() - 1).expect("a few thousand");
     Life {
         maker,
@@ -82,8 +79,10 @@ pub(super) fn measure(maker: Maker, work: Work) -> Life {
     }
 }
 
-fn since(began: Instant) -> f64 {
-    began.elapsed().as_secs_f64() * 1000.0
+/// Milliseconds until the last address came.
+fn last_of(arrivals: &Arrivals, began_ns: u64) -> f64 {
+    let last = arrivals.present().into_values().max();
+    ms(last.unwrap_or_default().saturating_sub(began_ns))
 }
 
 impl Life {

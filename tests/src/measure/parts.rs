@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use vrrp_common::{
-    contract::{InterfaceCounters, VipKey, VipTarget, VridKey},
+    contract::{InterfaceCounters, VipKey, VipTarget, VridKey, VridTarget},
     slot::Slot,
 };
 
@@ -42,7 +42,12 @@ impl Part {
         let size = |bytes: usize| u32::try_from(bytes).expect("a size");
         let (kind, key, value, entries) = match self {
             Self::Clock => return None,
-            Self::FindRouter => (MapKind::Hash, size_of::<VridKey>(), 4, 256),
+            Self::FindRouter => (
+                MapKind::Hash,
+                size_of::<VridKey>(),
+                size_of::<VridTarget>(),
+                256,
+            ),
             Self::FindAddress => (
                 MapKind::Hash,
                 size_of::<VipKey>(),

@@ -230,7 +230,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Medians of both makers, row by row.
+/// Medians of both makers, row by row, and half of how far the rounds lie apart.
 fn write_table<const N: usize>(
     f: &mut fmt::Formatter<'_>,
     name: &str,
@@ -241,10 +241,15 @@ fn write_table<const N: usize>(
     for (at, what) in names.into_iter().flatten().enumerate() {
         let of = |maker: Maker| {
             let own = rounds.iter().filter(|(by, _)| *by == maker);
-            median(own.filter_map(|(_, rows)| rows.get(at).map(|row| row.1))).0
+            median(own.filter_map(|(_, rows)| rows.get(at).map(|row| row.1)))
         };
-        let [ours, theirs] = MAKERS.map(of);
-        writeln!(f, "  {what:24} xvrrp {ours:12.2}  keepalived {theirs:12.2}")?;
+        let [(ours, own), (theirs, other)] = MAKERS.map(of);
+        writeln!(
+            f,
+            "  {what:42} xvrrp {ours:12.2} (+-{:.2})  keepalived {theirs:12.2} (+-{:.2})",
+            own / 2.0,
+            other / 2.0
+        )?;
     }
     Ok(())
 }
