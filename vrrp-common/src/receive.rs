@@ -161,8 +161,9 @@ fn advert<F: FrameMut + ?Sized, T: Tables>(
     let now_ns = tables.now_ns();
     match judged {
         Ok(valid) => {
+            let is_news = slot.record_advert(&valid.advert, now_ns);
             count_in(tables, ifindex, row, Counter::Advert);
-            if slot.record_advert(&valid.advert, now_ns) {
+            if is_news {
                 ring(tables, ifindex, index);
             }
             tell_group(slot, tables);

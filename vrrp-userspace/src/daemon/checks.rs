@@ -126,7 +126,8 @@ impl Checks {
         self.follow(config, &known, false);
     }
 
-    /// Runs nothing any longer and begins to end the scripts that run. What is known stays; `reload` goes on.
+    /// Runs no check any longer and begins to end the scripts that run. What is known stays, files and processes
+    /// are still watched, and `reload` goes on.
     pub(super) fn stop(&mut self) {
         for running in self.running.values_mut() {
             running.task = None;
@@ -134,9 +135,12 @@ impl Checks {
     }
 
     /// Waits for those scripts to end: one that ignores SIGTERM would go on without a daemon.
-    pub(super) async fn stopped(&self) {
-        if !self.runner.scripts_ended().await {
-            tracing::warn!("a script of a check goes on although it was sent SIGKILL");
+    pub(super) fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
+        let ended = self.runner.scripts_ended();
+        async move {
+            if !ended.await {
+                tracing::warn!("a script of a check goes on although it was sent SIGKILL");
+            }
         }
     }
 
@@ -283,7 +287,10 @@ fn run(
     runner: &Runner,
 ) -> Running {
     let up = up.or(wanted.init_fail.then_some(false));
-    let (sender, state) = watch::channel(ScriptState { up, last: None });
+    let (sender, state) = watch::channel(ScriptState {
+        up,
+        ..ScriptState::default()
+    });
     let (kind, name) = &wanted.key;
     let check = Identity::resolve(wanted.user.as_ref(), wanted.default_user.as_ref()).and_then(
         |identity| {

@@ -33,6 +33,8 @@ use crate::{
 pub(super) struct Departure {
     ready: JoinHandle<Result<()>>,
     way: Way,
+    /// Checks run no longer: one that ends now could tell nobody.
+    checks_stopped: bool,
 }
 
 /// How the next daemon comes.
@@ -93,12 +95,33 @@ impl Daemon {
             let_scripts_end(&notifiers).await;
             Ok(())
         });
-        self.departure = Some(Departure { ready, way });
+        self.departure = Some(Departure {
+            ready,
+            way,
+            checks_stopped: false,
+        });
     }
 
     /// Leaves, where all is ready for that. Says how the daemon ends, where it does.
     pub(super) async fn leave(&mut self, ready: Result<()>) -> Option<End> {
-        let Departure { way, .. } = self.departure.take()?;
+        let Departure {
+            way,
+            checks_stopped,
+            ..
+        } = self.departure.take()?;
+        if ready.is_ok() && !checks_stopped {
+            self.checks.stop();
+            let stopped = self.checks.stopped();
+            self.departure = Some(Departure {
+                ready: tokio::spawn(async move {
+                    stopped.await;
+                    Ok(())
+                }),
+                way,
+                checks_stopped: true,
+            });
+            return None;
+        }
         let outcome = match ready {
             Ok(()) => self.hand_over(matches!(way, Way::Restart)).await,
             Err(error) => Err(error),
@@ -114,6 +137,9 @@ impl Daemon {
             }
             Way::Upgrade(reply) => {
                 tracing::error!("{error:#}; going on as before");
+                if checks_stopped {
+                    self.checks.reload(&self.config);
+                }
                 // It may be waiting for a reload to end.
                 service_manager::ready(self.supervised.len());
                 // Whoever asked may have gone.
@@ -127,12 +153,9 @@ impl Daemon {
         let retired = self.retire_what_changes().await;
         service_manager::reloading();
         self.desk.finish(DELIVERY, Ending::Handover).await;
-        self.checks.stop();
-        self.checks.stopped().await;
         let outcome = signals::held_back(self.leave_everything(to_store)).await;
         if outcome.is_err() {
             self.election.send(Command::GoOn);
-            self.checks.reload(&self.config);
             let router = router_id(&self.config);
             let settings = notify::Settings::of(&self.config.global, router);
             self.desk.follow(settings);

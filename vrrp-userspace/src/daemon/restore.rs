@@ -45,18 +45,19 @@ impl Restore {
     }
 }
 
-/// Which interfaces there are, and which have a link.
+/// Which interfaces there are, which have a link, and how often that was lost.
 #[derive(Default)]
-pub(super) struct Links(BTreeMap<(u32, u32), bool>);
+pub(super) struct Links(BTreeMap<(u32, u32), (bool, u32)>);
 
 impl Links {
     /// Whether one has come, gone, or changed its link since the last time. The kernel drops IPv4 routes
     /// with a link, and tells nobody.
     pub(super) fn have_changed(&mut self, table: &InterfaceTable) -> bool {
-        let now: BTreeMap<(u32, u32), bool> = table
-            .iter()
-            .map(|interface| ((interface.index, interface.generation), interface.running))
-            .collect();
+        let now = table.iter().map(|interface| {
+            let key = (interface.index, interface.generation);
+            (key, (interface.running, interface.losses))
+        });
+        let now: BTreeMap<_, _> = now.collect();
         let changed = now != self.0;
         self.0 = now;
         changed

@@ -1,8 +1,9 @@
 //! The world compared with what the instances want of it: interfaces found and lost, programs
 //! attached, faults weighed.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
+use tokio::time;
 use vrrp_common::vrrp::PRIORITY_OWNER;
 
 use super::{
@@ -11,6 +12,9 @@ use super::{
     supervisor::{Supervised, VirtualAddresses},
 };
 use crate::net::{self, InterfaceTable, Removed};
+
+/// How long a review waits for the election.
+const IDLE_PATIENCE: Duration = Duration::from_millis(200);
 
 impl Daemon {
     /// Compares every instance with the world and tells the election what changed.
@@ -45,11 +49,19 @@ impl Daemon {
 
     /// Notices what somebody else has removed. What the election takes off takes others along in the kernel, and
     /// for a moment those are gone until it has put them back: so the kernel is asked once more when it has.
+    /// Where that takes long, what comes then is a reason to look again.
     async fn look_for_removed(&mut self, table: &InterfaceTable) {
         let mut now = None;
         if self.supervised.values().any(|it| it.misses(table)) {
-            self.election.idle().await;
+            let is_idle = time::timeout(IDLE_PATIENCE, self.election.idle()).await;
+            if is_idle.is_err() {
+                return;
+            }
             now = net::read().await.ok();
+            // Who has resigned meanwhile misses nothing.
+            while let Ok(notice) = self.notices.try_recv() {
+                self.notice(&notice);
+            }
         }
         let table = now.as_ref().unwrap_or(table);
         for supervised in self.supervised.values_mut() {

@@ -253,6 +253,9 @@ pub struct Transition {
     pub priority: u8,
     /// The last advert that held us down, beat us, or no longer holds us down.
     pub master: Facts,
+    /// When the last advert came that held us down; 0 = never.
+    #[serde(default)]
+    pub seen_ns: u64,
 }
 
 /// A virtual router as it stands.
@@ -308,6 +311,8 @@ pub struct Tally {
     pub refused: u64,
     /// Times that belongings were put in place again: somebody had removed one, or a link was lost.
     pub restored: u64,
+    /// Times that MASTER was entered because the one before had resigned.
+    pub resignations_heard: u64,
 }
 
 /// The way to the election thread. Never blocks.

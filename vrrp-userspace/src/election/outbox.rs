@@ -4,7 +4,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     ops::Range,
 };
 
@@ -26,6 +26,18 @@ struct Waiting {
     announcements: Vec<Announcement>,
     /// Those that have been sent once, and are to be sent again when there is nothing else to do.
     again: VecDeque<Announcement>,
+    /// Counts frames.
+    number: u64,
+    /// What was queued of a router before this number is void. Nobody looks for it: there may be thousands.
+    void: HashMap<RouterId, Void>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Void {
+    /// Adverts, and announcements that have not been sent once.
+    first: u64,
+    /// Those that are to be sent again.
+    again: u64,
 }
 
 /// An advert that waits.
@@ -35,6 +47,7 @@ pub(super) struct Advert {
     pub(super) slot: u32,
     /// The clock was read then.
     pub(super) decided_ns: u64,
+    number: u64,
     ifindex: u32,
     frame: Range<usize>,
 }
@@ -53,6 +66,7 @@ pub(super) enum Fate {
 struct Announcement {
     id: RouterId,
     slot: u32,
+    number: u64,
     ifindex: u32,
     repeat: u32,
     frame: Range<usize>,
@@ -69,6 +83,23 @@ impl Waiting {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(frame);
         start..self.bytes.len()
+    }
+
+    fn count(&mut self) -> u64 {
+        self.number += 1;
+        self.number
+    }
+
+    fn void(&self, id: RouterId) -> Void {
+        self.void.get(&id).copied().unwrap_or_default()
+    }
+
+    /// Where nothing waits, nothing is void.
+    fn tidy(&mut self) {
+        if self.adverts.is_empty() && self.announcements.is_empty() && self.again.is_empty() {
+            self.bytes.clear();
+            self.void.clear();
+        }
     }
 
     fn frame(&self, range: &Range<usize>) -> &[u8] {
@@ -97,10 +128,12 @@ impl Outbox {
     ) {
         let mut waiting = self.waiting.borrow_mut();
         let frame = waiting.keep(frame);
+        let number = waiting.count();
         waiting.adverts.push(Advert {
             id,
             slot,
             decided_ns,
+            number,
             ifindex,
             frame,
         });
@@ -116,9 +149,11 @@ impl Outbox {
         let mut waiting = self.waiting.borrow_mut();
         for (ifindex, frame) in frames {
             let frame = waiting.keep(frame);
+            let number = waiting.count();
             waiting.announcements.push(Announcement {
                 id,
                 slot,
+                number,
                 ifindex: *ifindex,
                 repeat,
                 frame,
@@ -129,15 +164,16 @@ impl Outbox {
     /// Drops what waits of a router: its addresses are not its own any more.
     pub(super) fn forget(&self, id: RouterId) {
         let mut waiting = self.waiting.borrow_mut();
-        waiting.adverts.retain(|advert| advert.id != id);
-        waiting.announcements.retain(|waiting| waiting.id != id);
-        waiting.again.retain(|waiting| waiting.id != id);
+        let now = waiting.number + 1;
+        let (first, again) = (now, now);
+        waiting.void.insert(id, Void { first, again });
     }
 
     /// Drops what is to be announced again: it says what is not so any more.
     pub(super) fn forget_repeats(&self, id: RouterId) {
         let mut waiting = self.waiting.borrow_mut();
-        waiting.again.retain(|waiting| waiting.id != id);
+        let now = waiting.number + 1;
+        waiting.void.entry(id).or_default().again = now;
     }
 
     /// Sends the adverts that still `may` go, and says what has become of each.
@@ -146,8 +182,9 @@ impl Outbox {
         socket: &PacketSocket,
         may: impl Fn(&Advert) -> bool,
     ) -> Vec<(Advert, Fate)> {
-        let adverts = std::mem::take(&mut self.waiting.borrow_mut().adverts);
+        let mut adverts = std::mem::take(&mut self.waiting.borrow_mut().adverts);
         let waiting = self.waiting.borrow();
+        adverts.retain(|advert| advert.number >= waiting.void(advert.id).first);
         let mut fates = Vec::with_capacity(adverts.len());
         let mut frames: Vec<(u32, &[u8])> = Vec::with_capacity(adverts.len());
         for advert in &adverts {
@@ -178,7 +215,8 @@ impl Outbox {
     ) -> Vec<Announced> {
         self.is_open.set(false);
         let mut waiting = self.waiting.borrow_mut();
-        let announcements = std::mem::take(&mut waiting.announcements);
+        let mut announcements = std::mem::take(&mut waiting.announcements);
+        announcements.retain(|it| it.number >= waiting.void(it.id).first);
         waiting.send(announcements, socket, may)
     }
 
@@ -195,7 +233,8 @@ impl Outbox {
     ) -> Vec<Announced> {
         let mut waiting = self.waiting.borrow_mut();
         let count = waiting.again.len().min(AT_ONCE);
-        let announcements = waiting.again.drain(..count).collect();
+        let mut announcements: Vec<Announcement> = waiting.again.drain(..count).collect();
+        announcements.retain(|it| it.number >= waiting.void(it.id).again);
         waiting.send(announcements, socket, may)
     }
 }
@@ -233,9 +272,7 @@ impl Waiting {
             (it.repeat > 0).then_some(it)
         });
         self.again.extend(repeated);
-        if self.again.is_empty() {
-            self.bytes.clear();
-        }
+        self.tidy();
         outcome
     }
 }

@@ -148,6 +148,10 @@ impl Router {
             };
             // What is decided now knows nothing of what is heard from here on.
             let asked_ns = clock::now_ns();
+            // Until the programs of the daemon before are replaced, it is they who hear.
+            if let Some(before) = self.slot_of_before(tools) {
+                slot.catch_up(before);
+            }
             let heard = slot.heard();
             slot.acknowledge(heard.news_seq);
             self.report_mistakes(&heard, asked_ns, tools);
@@ -216,8 +220,10 @@ impl Router {
             self.open_unicast(tools);
         }
         self.build_frames();
-        // What is there now is announced anew.
-        tools.outbox.forget_repeats(self.spec.id);
+        if moved || before.ifindex != home.ifindex || before.mac != home.mac {
+            // What they say is not so any more.
+            tools.outbox.forget_repeats(self.spec.id);
+        }
         if self.election.state() == State::Init
             && home.ifindex != 0
             && let Some(inheritance) = self.spec.inheritance.take()
@@ -533,15 +539,18 @@ impl Router {
         let before = std::mem::replace(&mut self.state, state);
         self.tally.became_master += u64::from(state == State::Master);
         self.tally.released_master += u64::from(before == State::Master && state != State::Master);
+        self.tally.resignations_heard += u64::from(cause == Cause::MasterResigned);
         self.cause = Some(cause);
         self.since_ns = clock::now_ns();
+        let heard = slot.heard();
         let transition = Transition {
             id: self.spec.id,
             state,
             cause,
             at_ns: self.since_ns,
             priority: self.election.standing().priority,
-            master: concerned(cause, &slot.heard()),
+            master: concerned(cause, &heard),
+            seen_ns: heard.seen_ns,
         };
         tools.notify(Notice::Entered(transition));
     }

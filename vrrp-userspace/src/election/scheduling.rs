@@ -65,7 +65,8 @@ impl Scheduling {
     }
 
     /// Puts the calling thread before every other ordinary one, and behind the election, whose budget of
-    /// real-time it does not share. Not where the election is ordinary too.
+    /// real-time it does not share. Not where the election is ordinary too, or the kernel does not let it be
+    /// anything else.
     ///
     /// # Errors
     ///
@@ -75,6 +76,9 @@ impl Scheduling {
         if self.rt_priority == 0 {
             return Ok(());
         }
+        // What the election is not given is not given to this thread either.
+        self.apply_rt_priority()?;
+        give_up_rt_priority()?;
         // SAFETY: no memory is passed; 0 is the calling thread.
         succeeded(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, FIRST) })
     }
@@ -132,6 +136,12 @@ impl Scheduling {
         }
         Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
     }
+}
+
+fn give_up_rt_priority() -> io::Result<()> {
+    let parameter = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the parameter lives through the call; 0 is the calling thread.
+    succeeded(unsafe { libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const parameter) })
 }
 
 fn succeeded(outcome: i32) -> io::Result<()> {

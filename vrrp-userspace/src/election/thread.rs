@@ -178,8 +178,8 @@ async fn run(
                 Some(command) => first = routers.obey_all(command, &mut inbox),
                 None => return Ok(()),
             },
-            // Only where nothing else is to be done.
-            // Only a pause lets the runtime see what has come to a descriptor.
+            // Only where nothing else is to be done; and only a pause lets the runtime see what has come to a
+            // descriptor.
             () = tokio::task::yield_now(), if routers.tools.outbox.has_more() => {
                 postponed = PATIENCE;
             }
@@ -188,6 +188,9 @@ async fn run(
         routers.settle_groups();
         routers.restore_neighbours();
         routers.send_paced();
+        if !routers.tools.outbox.has_more() {
+            postponed = 0;
+        }
         routers.end_turn();
         postponed += 1;
         if postponed > PATIENCE {

@@ -1,9 +1,12 @@
 //! Command lines of scripts: split once, run as the right user, in a process group of their own.
 
-use std::{io, process::Stdio};
+use std::{fs, io, process::Stdio};
 
 use nix::{
-    sys::signal::{SigSet, Signal, killpg},
+    sys::{
+        signal::{SigSet, Signal, killpg},
+        wait::{Id, WaitPidFlag, WaitStatus, waitid},
+    },
     unistd::Pid,
 };
 use thiserror::Error;
@@ -211,9 +214,45 @@ pub(super) fn signal_group(child: &Child, signal: Signal) {
     }
 }
 
+/// Whether a process of a child's group has not ended. Nobody may have waited for the child.
+pub(super) fn group_lives(child: &Child) -> bool {
+    let Some(group) = child.id() else {
+        return false;
+    };
+    let first = Id::Pid(Pid::from_raw(group.cast_signed()));
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    if waitid(first, flags) == Ok(WaitStatus::StillAlive) {
+        return true;
+    }
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter_map(|process| fs::read_to_string(process.path().join("stat")).ok())
+        .any(|stat| is_alive_in(&stat, group))
+}
+
+/// Whether a line of `/proc/PID/stat` is that of a process of the group that has not ended.
+fn is_alive_in(stat: &str, group: u32) -> bool {
+    // The name may have anything in it.
+    let Some((_, rest)) = stat.rsplit_once(')') else {
+        return false;
+    };
+    let mut words = rest.split_whitespace();
+    let (state, _parent, of) = (words.next(), words.next(), words.next());
+    of.and_then(|of| of.parse().ok()) == Some(group) && !matches!(state, Some("Z" | "X"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn members_of_a_group_are_told_by_their_stat() {
+        assert!(is_alive_in("12 (sh) S 1 77 77 0", 77));
+        assert!(is_alive_in("12 (a) b) (c) R 1 77 77 0", 77));
+        assert!(!is_alive_in("12 (sh) Z 1 77 77 0", 77));
+        assert!(!is_alive_in("12 (sh) S 77 12 12 0", 77));
+        assert!(!is_alive_in("", 77));
+    }
 
     #[test]
     fn only_shell_syntax_gets_a_shell() {

@@ -18,10 +18,15 @@ use tokio::{
     time,
 };
 
-use super::{Command, Outcome, command::signal_group};
+use super::{
+    Command, Outcome,
+    command::{group_lives, signal_group},
+};
 
 /// How long a script may take to end itself after SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
+/// How often it is looked whether it has.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How much of its output is kept: the end.
 const KEPT: usize = 1024;
 /// How long to wait for the rest of the output of a script that has ended: what it has left behind may
@@ -188,9 +193,12 @@ async fn read(pipe: Option<impl AsyncRead + Unpin>, kept: &Mutex<Vec<u8>>) {
 async fn end(mut child: Living) {
     let child = &mut child.0;
     signal_group(child, Signal::SIGTERM);
-    if time::timeout(GRACE, child.wait()).await.is_err() {
-        signal_group(child, Signal::SIGKILL);
-        // After SIGKILL the only thing left to wait for is the kernel.
-        let _ = child.wait().await;
+    let end = time::Instant::now() + GRACE;
+    // Nobody waits for the child before that: its number is that of the group.
+    while group_lives(child) && time::Instant::now() < end {
+        time::sleep(LOOK_AGAIN).await;
     }
+    signal_group(child, Signal::SIGKILL);
+    // After SIGKILL the only thing left to wait for is the kernel.
+    let _ = child.wait().await;
 }

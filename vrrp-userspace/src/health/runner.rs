@@ -1,14 +1,18 @@
 //! The thread that checks run on: a thousand of them must keep nobody waiting but each other.
 
-use std::{io, thread};
+use std::{io, thread, time::Duration};
 
 use tokio::{
     runtime::{self, Handle},
     sync::oneshot,
     task::AbortHandle,
+    time,
 };
 
 use super::run;
+
+/// How long scripts may take to end.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A thread with a runtime of its own, which ends with this.
 pub struct Runner {
@@ -46,8 +50,10 @@ impl Runner {
     }
 
     /// Waits for the scripts of what was aborted to end. Says whether they have.
-    pub async fn scripts_ended(&self) -> bool {
-        // There: what was aborted in the middle of starting a script is over before.
-        self.handle.spawn(run::all_ended()).await.unwrap_or(false)
+    pub fn scripts_ended(&self) -> impl Future<Output = bool> + Send + use<> {
+        // There: what was aborted in the middle of starting a script is over before. That thread may hang itself,
+        // in a file system that does not answer.
+        let ended = self.handle.spawn(run::all_ended());
+        async move { matches!(time::timeout(PATIENCE, ended).await, Ok(Ok(true))) }
     }
 }

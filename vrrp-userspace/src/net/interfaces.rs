@@ -37,6 +37,8 @@ pub struct Interface {
     pub parent: Option<u32>,
     /// Whether it is up and has a carrier.
     pub running: bool,
+    /// Counts how often it has lost that: it may be back before anybody looks.
+    pub losses: u32,
     /// Largest IP packet in bytes.
     pub mtu: u32,
     /// Addresses in the kernel's order.
@@ -107,10 +109,14 @@ impl InterfaceTable {
         self.gone.clone_from(&before.gone);
         for (index, interface) in &mut self.by_index {
             interface.generation = self.gone.get(index).copied().unwrap_or_default();
+            // What was lost of its links is not known: perhaps one.
+            let losses = before.by_index.get(index).map_or(0, |it| it.losses);
+            interface.losses = losses + 1;
         }
     }
 
-    fn apply(&mut self, message: &RouteNetlinkMessage) {
+    /// Says whether something is different now.
+    fn apply(&mut self, message: &RouteNetlinkMessage) -> bool {
         match message {
             RouteNetlinkMessage::NewLink(link) => self.apply_link(link),
             // A bridge reports a leaving port with the same message, in its own family.
@@ -119,52 +125,41 @@ impl InterfaceTable {
             {
                 self.by_index.remove(&link.header.index);
                 *self.gone.entry(link.header.index).or_default() += 1;
+                true
             }
             RouteNetlinkMessage::NewAddress(address) => self.apply_address(address, true),
             RouteNetlinkMessage::DelAddress(address) => self.apply_address(address, false),
-            _ => {}
+            _ => false,
         }
     }
 
-    fn apply_link(&mut self, link: &LinkMessage) {
+    fn apply_link(&mut self, link: &LinkMessage) -> bool {
         if link.header.interface_family != AddressFamily::Unspec {
-            return;
+            return false;
         }
         let index = link.header.index;
         let generation = self.gone.get(&index).copied().unwrap_or_default();
         let interface = self.by_index.entry(index).or_default();
+        // There may be thousands, and none of them is touched.
+        let addresses = std::mem::take(&mut interface.addresses);
+        let before = interface.clone();
         interface.index = index;
         interface.generation = generation;
-        interface.running = link
-            .header
-            .flags
-            .contains(LinkFlags::Up | LinkFlags::Running);
-        for attribute in &link.attributes {
-            match attribute {
-                LinkAttribute::IfName(name) => interface.name.clone_from(name),
-                LinkAttribute::Address(mac) => {
-                    interface.mac = mac.as_slice().try_into().unwrap_or_default();
-                }
-                LinkAttribute::Mtu(mtu) => interface.mtu = *mtu,
-                LinkAttribute::Link(parent) => interface.parent = Some(*parent),
-                LinkAttribute::LinkInfo(infos) => {
-                    for info in infos {
-                        if let LinkInfo::Kind(kind) = info {
-                            interface.kind = kind.to_string();
-                        }
-                    }
-                }
-                _ => {}
-            }
-        }
+        let flags = link.header.flags;
+        interface.running = flags.contains(LinkFlags::Up | LinkFlags::Running);
+        interface.losses += u32::from(before.running && !interface.running);
+        interface.take_attributes(link);
+        let changed = *interface != before;
+        interface.addresses = addresses;
+        changed
     }
 
-    fn apply_address(&mut self, message: &AddressMessage, present: bool) {
+    fn apply_address(&mut self, message: &AddressMessage, present: bool) -> bool {
         let Some(interface) = self.by_index.get_mut(&message.header.index) else {
-            return;
+            return false;
         };
         let Some(address) = own_address(message) else {
-            return;
+            return false;
         };
         let prefix = message.header.prefix_len;
         let usable = !message.attributes.iter().any(|attribute| {
@@ -178,6 +173,7 @@ impl InterfaceTable {
         match (known, present) {
             (Some(at), false) => {
                 interface.addresses.remove(at);
+                true
             }
             (None, true) => {
                 let scope = message.header.scope;
@@ -188,13 +184,39 @@ impl InterfaceTable {
                     global,
                     usable,
                 });
+                true
             }
             (Some(at), true) => {
-                if let Some(entry) = interface.addresses.get_mut(at) {
-                    entry.usable = usable;
-                }
+                let entry = interface.addresses.get_mut(at);
+                entry.is_some_and(|entry| {
+                    let before = std::mem::replace(&mut entry.usable, usable);
+                    before != usable
+                })
             }
-            (None, false) => {}
+            (None, false) => false,
+        }
+    }
+}
+
+impl Interface {
+    fn take_attributes(&mut self, link: &LinkMessage) {
+        for attribute in &link.attributes {
+            match attribute {
+                LinkAttribute::IfName(name) => self.name.clone_from(name),
+                LinkAttribute::Address(mac) => {
+                    self.mac = mac.as_slice().try_into().unwrap_or_default();
+                }
+                LinkAttribute::Mtu(mtu) => self.mtu = *mtu,
+                LinkAttribute::Link(parent) => self.parent = Some(*parent),
+                LinkAttribute::LinkInfo(infos) => {
+                    for info in infos {
+                        if let LinkInfo::Kind(kind) = info {
+                            self.kind = kind.to_string();
+                        }
+                    }
+                }
+                _ => {}
+            }
         }
     }
 }
@@ -295,11 +317,7 @@ pub async fn watch() -> Result<watch::Receiver<InterfaceTable>> {
         while let Some((message, _)) = messages.next().await {
             match message.payload {
                 NetlinkPayload::InnerMessage(inner) => {
-                    sender.send_if_modified(|table| {
-                        let before = table.clone();
-                        table.apply(&inner);
-                        *table != before
-                    });
+                    sender.send_if_modified(|table| table.apply(&inner));
                 }
                 NetlinkPayload::Overrun(_) => match read_anew(&handle, &mut messages).await {
                     Ok(mut table) => {
