@@ -4,7 +4,7 @@
 use std::{
     io,
     os::fd::{AsRawFd, RawFd},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use nix::{
@@ -25,6 +25,25 @@ pub fn now_ns() -> u64 {
         .as_nanos()
         .try_into()
         .unwrap_or(u64::MAX)
+}
+
+/// Nanoseconds since 1970 of a moment of [`now_ns`], by the wall clock as it is set now.
+#[must_use]
+pub fn wall_ns(at_ns: u64) -> u64 {
+    let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let wall_ns = u64::try_from(wall.unwrap_or_default().as_nanos()).unwrap_or(u64::MAX);
+    let ago_ns = now_ns().saturating_sub(at_ns);
+    wall_ns.saturating_sub(ago_ns)
+}
+
+/// Nanoseconds since 1970 as people here write them, to the millisecond.
+#[must_use]
+pub fn local_time(wall_ns: u64) -> String {
+    let Ok(time) = jiff::Timestamp::from_nanosecond(wall_ns.into()) else {
+        return "-".to_owned();
+    };
+    let time = time.to_zoned(jiff::tz::TimeZone::system());
+    time.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string()
 }
 
 /// One timer with an absolute deadline, exact to the kernel's own precision (tokio's sleeps come in

@@ -22,6 +22,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
     arbiter::LeaseLeft,
+    control::Happened,
     election::{Inheritance, Transition},
 };
 
@@ -56,6 +57,9 @@ pub struct Handover {
     /// Leases of arbiters, by arbiter and what they are for.
     #[serde(default, deserialize_with = "what_can_be_read")]
     pub leases: BTreeMap<String, LeaseLeft>,
+    /// What has happened lately.
+    #[serde(default, deserialize_with = "events_that_can_be_read")]
+    pub history: Vec<Happened>,
     /// The kernel's number of the `MASTER_SEEN` map.
     #[serde(default)]
     pub slots_id: Option<u32>,
@@ -68,6 +72,17 @@ fn what_can_be_read<'de, D: Deserializer<'de>>(
     let all = BTreeMap::<String, serde_json::Value>::deserialize(deserializer)?;
     let all = all.into_iter();
     let readable = all.filter_map(|(key, left)| Some((key, serde_json::from_value(left).ok()?)));
+    Ok(readable.collect())
+}
+
+/// As above: nobody needs old events to go on.
+fn events_that_can_be_read<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<Happened>, D::Error> {
+    let all = Vec::<serde_json::Value>::deserialize(deserializer)?;
+    let readable = all
+        .into_iter()
+        .filter_map(|it| serde_json::from_value(it).ok());
     Ok(readable.collect())
 }
 
@@ -147,6 +162,7 @@ impl Handover {
             checks,
             counters,
             leases: BTreeMap::new(),
+            history: Vec::new(),
             slots_id: None,
         }
     }

@@ -52,6 +52,15 @@ pub fn keep_for_the_network() -> Result<(), CapsError> {
     keep(NETWORK)
 }
 
+/// Keeps nothing, in a thread that only answers questions.
+///
+/// # Errors
+///
+/// What the kernel says.
+pub fn keep_nothing() -> Result<(), CapsError> {
+    keep(&[])
+}
+
 /// Leaves signals to the control plane.
 pub fn leave_signals_alone() {
     // An error would mean that the set is not one.

@@ -11,6 +11,7 @@ use tokio::{
 use vrrp_userspace::{
     control::{self, Question},
     handover::Handover,
+    history::History,
 };
 
 /// A request that is answered at all is answered at once.
@@ -37,7 +38,8 @@ pub fn control(bytes: &[u8]) {
 async fn ask(bytes: &[u8]) {
     let (asked, mut questions) = mpsc::channel(16);
     let (mut ours, theirs) = duplex(1 << 16);
-    let served = tokio::spawn(control::serve_connection(theirs, asked));
+    let served = control::Served::new(asked, History::default());
+    let served = tokio::spawn(control::serve_connection(theirs, served));
     let answered = tokio::spawn(async move {
         while let Some(question) = questions.recv().await {
             match question {

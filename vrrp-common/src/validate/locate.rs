@@ -44,6 +44,19 @@ impl Candidate {
         sender.unwrap_or_default()
     }
 
+    /// Where it was sent to, and its TTL or Hop Limit, by the IP header.
+    #[must_use]
+    pub fn way<F: Frame + ?Sized>(&self, frame: &F) -> Option<(Source, u8)> {
+        match self.family {
+            Family::V4 => frame
+                .load::<Ipv4Hdr>(self.start)
+                .map(|ip| (Source::v4(ip.dst_addr), ip.ttl)),
+            Family::V6 => frame
+                .load::<Ipv6Hdr>(self.start)
+                .map(|ip| (Source::v6(ip.dst_addr), ip.hop_limit)),
+        }
+    }
+
     /// The VRRP message within `frame`, whatever it says.
     #[must_use]
     pub fn message<'a>(&self, frame: &'a [u8]) -> Option<&'a [u8]> {
@@ -149,7 +162,8 @@ fn message<F: Frame + ?Sized>(
 impl Candidate {
     /// The fixed part of the message, where it is long enough.
     #[inline(always)]
-    pub(super) fn header<F: Frame + ?Sized>(&self, frame: &F) -> Option<VrrpHeader> {
+    #[must_use]
+    pub fn header<F: Frame + ?Sized>(&self, frame: &F) -> Option<VrrpHeader> {
         if usize::from(self.length) < VrrpHeader::LEN {
             return None;
         }

@@ -2,34 +2,38 @@
 
 mod cleanup;
 mod configuration;
+mod control;
 mod embedded;
 pub(crate) mod keepalived;
 mod serve;
+mod wire;
 
 use std::{
     ffi::OsString,
-    io::{IsTerminal as _, Write as _},
-    net::Ipv4Addr,
+    io::IsTerminal as _,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::ExitCode,
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
-use tokio::time::timeout;
 use tracing_subscriber::EnvFilter;
 use vrrp_userspace::{
     config::{Loaded, Reader},
-    control::{self, Hand, Whom},
     daemon,
     dataplane::{DEFAULT_BPFFS, ModeRequest},
     net, run_dir,
 };
 
 use configuration::{CheckArguments, ExplainArguments, FormatArguments};
+use control::{
+    EventsArguments, HandArguments, PriorityArguments, ReloadArguments, StatusArguments,
+    UpgradeArguments, WatchArguments,
+};
 use embedded::{parse_interval, parse_vip};
 use serve::Manners;
+use wire::{ObserveArguments, TapArguments};
 
 /// Keeps one IP address alive across machines: VRRP with an XDP dataplane, configured by
 /// keepalived.conf.
@@ -52,6 +56,14 @@ enum Subcommands {
     Fmt(FormatArguments),
     /// Shows how the running daemon stands
     Status(StatusArguments),
+    /// Shows what has happened lately, and why
+    Events(EventsArguments),
+    /// Shows what happens, as it happens
+    Watch(WatchArguments),
+    /// Shows every advert on an interface as it comes, also those that are rejected, and why
+    Tap(TapArguments),
+    /// Listens to a LAN without taking part: who is there, and what is wrong
+    Observe(ObserveArguments),
     /// Makes the running daemon read its configuration again
     Reload(ReloadArguments),
     /// Gives up the mastership of an instance gently, and keeps it out
@@ -106,61 +118,11 @@ struct RunArguments {
     /// user that the daemon runs as
     #[arg(long, value_name = "GROUP")]
     control_group: Option<String>,
+    /// Serve metrics for Prometheus here: /metrics, /metrics/keepalived and /healthz over HTTP
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics: Option<SocketAddr>,
     #[command(flatten)]
     bpffs: BpfFs,
-    #[command(flatten)]
-    run_dir: RunDir,
-}
-
-#[derive(Args)]
-struct StatusArguments {
-    /// For programs
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    run_dir: RunDir,
-}
-
-#[derive(Args)]
-struct ReloadArguments {
-    #[command(flatten)]
-    run_dir: RunDir,
-}
-
-#[derive(Args)]
-struct UpgradeArguments {
-    #[command(flatten)]
-    run_dir: RunDir,
-}
-
-#[derive(Args)]
-struct HandArguments {
-    /// The instance
-    #[arg(required_unless_present = "all")]
-    instance: Option<String>,
-    /// Every instance
-    #[arg(long, conflicts_with = "instance")]
-    all: bool,
-    #[command(flatten)]
-    run_dir: RunDir,
-}
-
-impl HandArguments {
-    fn whom(&self) -> Whom {
-        match &self.instance {
-            Some(name) => Whom::Instance(name.clone()),
-            None => Whom::All,
-        }
-    }
-}
-
-#[derive(Args)]
-struct PriorityArguments {
-    /// The instance
-    instance: String,
-    /// Its base priority
-    #[arg(value_name = "1-254", value_parser = clap::value_parser!(u8).range(1..=254))]
-    priority: u8,
     #[command(flatten)]
     run_dir: RunDir,
 }
@@ -227,6 +189,7 @@ impl RunArguments {
             xdp_mode: ModeRequest::default(),
             pid_file: None,
             control_group: None,
+            metrics: None,
             bpffs: BpfFs {
                 path: DEFAULT_BPFFS.into(),
             },
@@ -237,9 +200,6 @@ impl RunArguments {
         }
     }
 }
-
-/// How long `status` waits for the daemon.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
@@ -254,22 +214,16 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Subcommands::Check(arguments) => configuration::check(&arguments),
         Subcommands::Explain(arguments) => configuration::explain_files(&arguments),
         Subcommands::Fmt(arguments) => configuration::format(&arguments),
-        Subcommands::Status(arguments) => status(&arguments),
-        Subcommands::Reload(arguments) => reload(&arguments),
-        Subcommands::Drain(arguments) => {
-            lend_a_hand(&arguments.run_dir, &Hand::Drain(arguments.whom()))
-        }
-        Subcommands::Undrain(arguments) => {
-            lend_a_hand(&arguments.run_dir, &Hand::Undrain(arguments.whom()))
-        }
-        Subcommands::Priority(arguments) => {
-            let PriorityArguments {
-                instance, priority, ..
-            } = arguments;
-            let hand = Hand::Priority { instance, priority };
-            lend_a_hand(&arguments.run_dir, &hand)
-        }
-        Subcommands::Upgrade(arguments) => upgrade(&arguments),
+        Subcommands::Status(arguments) => control::status(&arguments),
+        Subcommands::Events(arguments) => control::events(&arguments),
+        Subcommands::Watch(arguments) => control::watch(&arguments),
+        Subcommands::Tap(arguments) => wire::tap(&arguments),
+        Subcommands::Observe(arguments) => wire::observe(&arguments),
+        Subcommands::Reload(arguments) => control::reload(&arguments),
+        Subcommands::Drain(arguments) => control::drain(&arguments),
+        Subcommands::Undrain(arguments) => control::undrain(&arguments),
+        Subcommands::Priority(arguments) => control::priority(arguments),
+        Subcommands::Upgrade(arguments) => control::upgrade(&arguments),
         Subcommands::Keepalived { options } => {
             keepalived::run([OsString::from("keepalived")].into_iter().chain(options))
         }
@@ -335,66 +289,4 @@ fn load(reader: &Reader, path: &Path) -> Result<Loaded> {
     reader
         .load(path)
         .with_context(|| format!("read {}", path.display()))
-}
-
-fn status(arguments: &StatusArguments) -> Result<ExitCode> {
-    let socket = run_dir::socket(&arguments.run_dir.enter()?);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let answer = runtime.block_on(async { timeout(PATIENCE, control::status(&socket)).await });
-    let status = answer.context("the daemon does not answer; is it overloaded or stopped?")??;
-    let text = if arguments.json {
-        format!("{}\n", serde_json::to_string_pretty(&status)?)
-    } else {
-        control::render(&status)
-    };
-    // A reader that stops reading, such as `head`, is no failure of ours.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Returns when the configuration is applied, or with what is wrong with it.
-fn reload(arguments: &ReloadArguments) -> Result<ExitCode> {
-    let socket = run_dir::socket(&arguments.run_dir.enter()?);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let done = runtime.block_on(async { timeout(PATIENCE * 6, control::reload(&socket)).await });
-    let reloaded = done.context("the daemon does not answer; is it overloaded or stopped?")??;
-    if reloaded.applied {
-        println!("{}", reloaded.message);
-    } else {
-        eprintln!("{}", reloaded.message);
-    }
-    Ok(ExitCode::from(reloaded.code))
-}
-
-fn lend_a_hand(run_dir: &RunDir, hand: &Hand) -> Result<ExitCode> {
-    let socket = run_dir::socket(&run_dir.enter()?);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let done =
-        runtime.block_on(async { timeout(PATIENCE, control::lend_a_hand(&socket, hand)).await });
-    let said = done.context("the daemon does not answer; is it overloaded or stopped?")??;
-    println!("{said}");
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Asks the daemon, which answers only where it goes on as it is, and then waits for the new one.
-fn upgrade(arguments: &UpgradeArguments) -> Result<ExitCode> {
-    let socket = run_dir::socket(&arguments.run_dir.enter()?);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let done = runtime.block_on(async { timeout(PATIENCE * 4, control::upgrade(&socket)).await });
-    let upgraded = done.context(
-        "the new daemon does not answer; look at its log, and at `xvrrp status` for who is MASTER",
-    )??;
-    println!("xvrrp {} -> {}", upgraded.from, upgraded.to);
-    for instance in upgraded.instances {
-        println!("{instance}");
-    }
-    Ok(ExitCode::SUCCESS)
 }

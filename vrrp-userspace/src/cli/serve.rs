@@ -140,6 +140,7 @@ async fn start(
         launch,
         parcel,
         control_group: arguments.control_group.clone(),
+        metrics: arguments.metrics,
         keeps_addresses: manners.keeps_addresses,
     };
     daemon::start(options).await.map(Some)

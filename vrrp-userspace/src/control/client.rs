@@ -9,10 +9,14 @@ use hyper::{
     client::conn::http1,
 };
 use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::{net::UnixStream, time};
 
-use super::model::{Hand, InstanceStatus, Reloaded, Status};
+use super::{
+    Happened,
+    model::{Hand, InstanceStatus, Reloaded, Status},
+};
 
 /// Why there is no answer.
 #[derive(Debug, Error)]
@@ -75,14 +79,16 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 ///
 /// [`ClientError`].
 pub async fn status(socket: &Path) -> Result<Status, ClientError> {
-    let request = Request::get("/status")
-        .header("host", "xvrrp")
-        .body(Empty::<Bytes>::new())?;
-    let (status, body) = ask(socket, request).await?;
-    if !status.is_success() {
-        return Err(ClientError::Refused(status));
-    }
-    Ok(serde_json::from_slice(&body)?)
+    get(socket, "/status").await
+}
+
+/// Asks what has happened after the event with this number, and waits so many seconds for something.
+///
+/// # Errors
+///
+/// [`ClientError`].
+pub async fn events(socket: &Path, after: u64, wait: u64) -> Result<Vec<Happened>, ClientError> {
+    get(socket, &format!("/events?after={after}&wait={wait}")).await
 }
 
 /// Makes the daemon read its configuration again, and waits until that is applied.
@@ -190,6 +196,17 @@ fn compare(before: Status, after: Status) -> Upgraded {
         to: after.version,
         instances,
     }
+}
+
+async fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, ClientError> {
+    let request = Request::get(path)
+        .header("host", "xvrrp")
+        .body(Empty::<Bytes>::new())?;
+    let (status, body) = ask(socket, request).await?;
+    if !status.is_success() {
+        return Err(ClientError::Refused(status));
+    }
+    Ok(serde_json::from_slice(&body)?)
 }
 
 async fn ask<B>(

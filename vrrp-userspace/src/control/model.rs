@@ -49,6 +49,19 @@ pub enum Hand {
     },
 }
 
+impl Hand {
+    /// The instance, where it is about one.
+    #[must_use]
+    pub fn whom(&self) -> Option<&str> {
+        match self {
+            Self::Drain(Whom::Instance(name))
+            | Self::Undrain(Whom::Instance(name))
+            | Self::Priority { instance: name, .. } => Some(name),
+            Self::Drain(Whom::All) | Self::Undrain(Whom::All) => None,
+        }
+    }
+}
+
 /// Which instances.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -131,6 +144,12 @@ pub struct InstanceStatus {
     pub sync_group: Option<String>,
     /// Addresses with prefix lengths.
     pub addresses: Vec<String>,
+    /// The same one by one, with where each is.
+    #[serde(default)]
+    pub placed: Vec<AddressStatus>,
+    /// `garp_master_delay`, in milliseconds.
+    #[serde(default)]
+    pub garp_delay_ms: u64,
     /// `priority`.
     pub base_priority: u8,
     /// What is advertised and compared.
@@ -165,6 +184,17 @@ pub struct InstanceStatus {
     pub mistakes: Vec<NeighbourMistake>,
     /// Counters, user space and kernel.
     pub counters: BTreeMap<String, u64>,
+}
+
+/// A virtual address.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AddressStatus {
+    /// With its prefix length.
+    pub address: String,
+    /// Where it is put.
+    pub interface: String,
+    /// It is not advertised (`virtual_ipaddress_excluded`).
+    pub excluded: bool,
 }
 
 /// A tracked thing and what it does to the priority.
@@ -252,6 +282,15 @@ pub struct ScriptStatus {
     pub output: String,
     /// How long that took, in milliseconds.
     pub took_ms: Option<f64>,
+    /// It runs at this moment.
+    #[serde(default)]
+    pub runs_now: bool,
+    /// How often it has run.
+    #[serde(default)]
+    pub runs: u64,
+    /// How long all runs took together, in seconds.
+    #[serde(default)]
+    pub seconds: f64,
 }
 
 /// Somebody who is told of events.

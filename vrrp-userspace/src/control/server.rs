@@ -4,13 +4,14 @@ use std::{
     fs,
     os::unix::fs::{PermissionsExt as _, chown},
     path::Path,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 use axum::{
     Json, Router,
     extract::{
-        ConnectInfo, State,
+        ConnectInfo, FromRef, Query, State,
         connect_info::{Connected, MockConnectInfo},
     },
     http::StatusCode,
@@ -19,13 +20,19 @@ use axum::{
 };
 use hyper::server::conn::http1;
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use serde::Deserialize;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::UnixListener,
     sync::{mpsc, oneshot},
+    time::timeout,
 };
 
-use super::model::{Hand, Reloaded, Status};
+use super::{
+    Happened,
+    model::{Hand, Reloaded, Status},
+};
+use crate::history::History;
 
 /// What the control interface asks the daemon.
 pub enum Question {
@@ -39,12 +46,39 @@ pub enum Question {
     Upgrade(oneshot::Sender<String>),
 }
 
+/// What the control interface asks, and what it reads by itself.
+#[derive(Clone)]
+pub struct Served {
+    questions: mpsc::Sender<Question>,
+    history: History,
+}
+
+impl Served {
+    /// Questions go to the daemon; its history is read without it.
+    #[must_use]
+    pub const fn new(questions: mpsc::Sender<Question>, history: History) -> Self {
+        Self { questions, history }
+    }
+}
+
+impl FromRef<Served> for mpsc::Sender<Question> {
+    fn from_ref(served: &Served) -> Self {
+        served.questions.clone()
+    }
+}
+
+impl FromRef<Served> for History {
+    fn from_ref(served: &Served) -> Self {
+        served.history.clone()
+    }
+}
+
 /// Serves the control interface until the process ends. Root may connect, and the members of `group`.
 ///
 /// # Errors
 ///
 /// When the socket cannot be had, or there is no such group.
-pub fn serve(path: &Path, group: Option<&str>, questions: mpsc::Sender<Question>) -> Result<()> {
+pub fn serve(path: &Path, group: Option<&str>, served: Served) -> Result<()> {
     let listener =
         UnixListener::bind(path).with_context(|| format!("listen on {}", path.display()))?;
     let protect = || format!("protect {}", path.display());
@@ -58,7 +92,7 @@ pub fn serve(path: &Path, group: Option<&str>, questions: mpsc::Sender<Question>
         None => 0o600,
     };
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).with_context(protect)?;
-    let service = routes(questions).into_make_service_with_connect_info::<Peer>();
+    let service = routes(served).into_make_service_with_connect_info::<Peer>();
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, service).await {
             tracing::error!("the control interface failed: {error}; `xvrrp status` cannot connect");
@@ -90,21 +124,22 @@ impl Peer {
     }
 }
 
-fn routes(questions: mpsc::Sender<Question>) -> Router {
+fn routes(served: Served) -> Router {
     Router::new()
         .route("/status", get(status))
+        .route("/events", get(events))
         .route("/reload", post(reload))
         .route("/upgrade", post(upgrade))
         .route("/hand", post(hand))
-        .with_state(questions)
+        .with_state(served)
 }
 
 /// Serves one connection, whatever it is made of, of somebody who may only ask.
-pub async fn serve_connection<S>(stream: S, questions: mpsc::Sender<Question>)
+pub async fn serve_connection<S>(stream: S, served: Served)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let router = routes(questions).layer(MockConnectInfo(Peer::default()));
+    let router = routes(served).layer(MockConnectInfo(Peer::default()));
     let service = TowerToHyperService::new(router);
     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     // An error is the client's: it is told, or has gone.
@@ -166,6 +201,27 @@ async fn upgrade(
             "the daemon is ending".to_owned(),
         ),
     }
+}
+
+/// What is asked of the history.
+#[derive(Deserialize)]
+struct After {
+    /// The number of the last event that is known.
+    #[serde(default)]
+    after: u64,
+    /// How many seconds to wait for one.
+    #[serde(default)]
+    wait: u64,
+}
+
+/// The longest that anybody may wait with one question.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+async fn events(State(history): State<History>, Query(asked): Query<After>) -> Json<Vec<Happened>> {
+    let patience = Duration::from_secs(asked.wait).min(LONGEST_WAIT);
+    // Nothing is an answer too.
+    let _ = timeout(patience, history.wait(asked.after)).await;
+    Json(history.after(asked.after))
 }
 
 async fn status(

@@ -4,7 +4,10 @@ use std::fmt::Write as _;
 
 use comfy_table::{Table, presets};
 
-use super::model::{InstanceStatus, InterfaceStatus, ScriptStatus, Status, ToldStatus};
+use super::{
+    Happened,
+    model::{InstanceStatus, InterfaceStatus, ScriptStatus, Status, ToldStatus},
+};
 
 /// The status as text.
 #[must_use]
@@ -27,6 +30,83 @@ pub fn render(status: &Status) -> String {
     scripts(&mut out, status);
     told(&mut out, status);
     out
+}
+
+/// One instance in depth, and what has happened to it lately; `None` where there is no such instance.
+#[must_use]
+pub fn render_instance(status: &Status, name: &str, events: &[Happened]) -> Option<String> {
+    let instance = status.instances.iter().find(|it| it.name == name)?;
+    let mut out = String::new();
+    for (what, value) in facts(instance) {
+        let _ = writeln!(out, "{what:18} {value}");
+    }
+    out.push('\n');
+    details(&mut out, instance);
+    let home = status.interfaces.iter();
+    for interface in home.filter(|it| it.name == instance.interface) {
+        kernel(&mut out, interface);
+    }
+    if !events.is_empty() {
+        out.push('\n');
+    }
+    for event in events {
+        let _ = writeln!(out, "{}", event.line());
+    }
+    Some(out)
+}
+
+fn facts(instance: &InstanceStatus) -> Vec<(&'static str, String)> {
+    let master = match &instance.master {
+        Some(master) => format!(
+            "{}{}, priority {}, every {} s",
+            if master.ourselves {
+                "this router, "
+            } else {
+                ""
+            },
+            master.address,
+            master.priority,
+            master.interval_seconds
+        ),
+        None => "nobody was heard".to_owned(),
+    };
+    let mut facts = vec![
+        ("instance", instance.name.clone()),
+        (
+            "state",
+            format!(
+                "{} for {}",
+                instance.state,
+                duration(instance.since_seconds)
+            ),
+        ),
+        ("why", instance.why.clone()),
+        (
+            "virtual router",
+            format!(
+                "VRID {} on {}, VRRPv{}, MAC {}",
+                instance.vrid, instance.interface, instance.version, instance.mac
+            ),
+        ),
+        (
+            "priority",
+            format!(
+                "{} (base {})",
+                instance.effective_priority, instance.base_priority
+            ),
+        ),
+        ("master", master),
+        ("addresses", instance.addresses.join(" ")),
+    ];
+    let times = [
+        ("last advert", instance.last_advert_age_ms, " ago"),
+        ("lease", instance.lease_ms, " left"),
+        ("next deadline in", instance.next_deadline_ms, ""),
+    ];
+    facts.extend(times.into_iter().filter_map(|(what, time, behind)| {
+        Some((what, format!("{}{behind}", milliseconds(time?))))
+    }));
+    facts
 }
 
 fn instances(status: &Status) -> String {

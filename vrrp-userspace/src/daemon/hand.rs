@@ -3,7 +3,7 @@
 use vrrp_common::vrrp::PRIORITY_OWNER;
 
 use super::{Daemon, supervisor::Supervised};
-use crate::control::{Hand, Whom};
+use crate::control::{Hand, Kind, Whom};
 
 impl Daemon {
     /// Does it, and says what was done.
@@ -14,6 +14,7 @@ impl Daemon {
             Hand::Priority { instance, priority } => self.set_priority(instance, *priority)?,
         };
         tracing::info!("by hand: {said}");
+        self.note(Kind::Hand, hand.whom(), &said);
         let table = self.interfaces.borrow().clone();
         for supervised in self.supervised.values_mut() {
             supervised.weigh(&table, &self.ports, &self.checks, &self.election);

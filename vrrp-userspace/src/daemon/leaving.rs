@@ -347,6 +347,7 @@ impl Daemon {
             counters.collect(),
         );
         handover.leases = self.checks.arbiters.left();
+        handover.history = self.history.left();
         handover
     }
 }

@@ -3,6 +3,7 @@
 
 mod arbiters;
 mod checks;
+mod chronicle;
 mod ending;
 mod groups;
 mod hand;
@@ -25,6 +26,7 @@ mod supervisor;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -41,11 +43,13 @@ use crate::{
         Reader,
         model::{Config, TrackKind},
     },
-    control::{Question, Reloads},
+    control::{Kind, Question, Reloads},
     dataplane::{Dataplane, ModeRequest},
     election::{ElectionHandle, Mistake, Notice, RouterId, address_of},
     handover::Parcel,
     health::Turned,
+    history::History,
+    metrics::Measures,
     net::{InterfaceTable, Removed},
     notify::{Announced, Desk},
     remains::Placed,
@@ -57,6 +61,7 @@ pub use launch::{Launch, reap_children};
 use leaving::Departure;
 use ports::Ports;
 use reload::Reading;
+pub(crate) use report::rejection;
 use restore::{Links, next_removed};
 pub use signals::Signals;
 use statics::Statics;
@@ -82,6 +87,8 @@ pub struct Options {
     pub parcel: Option<Parcel>,
     /// Whose members may ask how everything stands.
     pub control_group: Option<String>,
+    /// Where metrics are served.
+    pub metrics: Option<SocketAddr>,
     /// Addresses and routes stay where they are when the daemon stops.
     pub keeps_addresses: bool,
 }
@@ -169,6 +176,10 @@ struct Daemon {
     turned: mpsc::UnboundedReceiver<Turned>,
     questions: mpsc::Receiver<Question>,
     claim: Claim,
+    /// What has happened lately.
+    history: History,
+    /// What is measured while it happens.
+    measures: Measures,
     signals: Signals,
     /// What the daemon before has left and could not be taken off.
     left: Vec<Placed>,
@@ -263,7 +274,9 @@ impl Daemon {
         };
         let last = self.checks.state(kind, name);
         let last = last.and_then(|state| Some(format!(" ({})", state.last.as_ref()?.outcome)));
-        tracing::info!("{} {name} {says}{}", kind.name(), last.unwrap_or_default());
+        let what = format!("{} {name} {says}{}", kind.name(), last.unwrap_or_default());
+        tracing::info!("{what}");
+        self.note(Kind::Check, Some(name), &what);
         self.state_changed();
         let table = self.interfaces.borrow().clone();
         for supervised in self.supervised.values_mut() {
@@ -285,9 +298,14 @@ impl Daemon {
             return;
         };
         report::log(&supervised.instance, notice);
+        let (checks, config, history) = (&self.checks, &self.config, &self.history);
+        if let Some(happened) = chronicle::of_notice(notice, supervised, checks, config, history) {
+            history.note(happened);
+        }
         let is_transition = matches!(notice, Notice::Entered(_));
         match notice {
             Notice::Entered(transition) => {
+                chronicle::measure(&self.measures, supervised, transition);
                 supervised.entered(*transition);
                 self.groups.entered(transition);
                 supervised.reconcile(&self.interfaces.borrow());

@@ -20,7 +20,7 @@ use crate::{
         diagnostics::Severity,
         model::{Config, Instance},
     },
-    control::Reloaded,
+    control::{Kind, Reloaded},
     dataplane::{ModeRequest, Plan},
     net::InterfaceTable,
 };
@@ -86,8 +86,15 @@ impl Daemon {
         let took = started.elapsed();
         self.reloads.note(&reloaded, took);
         if reloaded.applied {
+            self.note(
+                Kind::Reload,
+                None,
+                &format!("reloaded: {}", reloaded.message),
+            );
             tracing::info!("reload: {} ({took:.1?})", reloaded.message);
         } else {
+            let first = reloaded.message.lines().next().unwrap_or_default();
+            self.note(Kind::Reload, None, &format!("not reloaded: {first}"));
             for line in reloaded.message.lines() {
                 tracing::error!("reload: {line}");
             }

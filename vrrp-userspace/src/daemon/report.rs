@@ -94,6 +94,23 @@ pub(super) fn why(transition: &Transition) -> String {
     }
 }
 
+/// The cause for programs.
+pub(super) const fn cause_name(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Startup => "startup",
+        Cause::Shutdown => "shutdown",
+        Cause::Owner => "owner",
+        Cause::MasterTimeout => "master_timeout",
+        Cause::MasterResigned => "master_resigned",
+        Cause::Beaten => "beaten",
+        Cause::Overslept => "overslept",
+        Cause::FaultRaised => "fault_raised",
+        Cause::FaultCleared => "fault_cleared",
+        Cause::Arbiter => "arbiter",
+        Cause::Group => "group",
+    }
+}
+
 /// Who said it.
 pub(super) fn sender(facts: &Facts) -> IpAddr {
     address_of(facts.source)
@@ -137,7 +154,7 @@ pub(super) fn mistake(vrid: u8, noticed: &Noticed) -> String {
 }
 
 /// Why adverts are rejected, as an operator would say it.
-fn rejection(reason: Reject) -> &'static str {
+pub(crate) fn rejection(reason: Reject) -> &'static str {
     match reason {
         Reject::IpHeader => "their IP header is broken",
         Reject::Fragment => "they are fragments",

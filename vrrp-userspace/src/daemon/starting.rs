@@ -25,14 +25,18 @@ use super::{
 };
 use crate::{
     clock,
-    config::model::{Instance, SyncGroup},
-    control::{self, Reloads},
+    config::model::{Config, Instance, SyncGroup},
+    control::{self, Reloads, Served},
     dataplane::{Dataplane, Plan},
-    election::{self, Command, Parts, RouterId},
+    election::{self, Command, ElectionHandle, Parts, RouterId, Scheduling},
     handover::{Handover, Parcel},
+    health::Turned,
+    history::History,
+    metrics::{self, Measures},
     net::{self, InterfaceTable, PacketSocket, Worker},
     notify::{self as desk, Desk},
     remains::{self, Record},
+    run_dir::Claim,
 };
 
 impl Daemon {
@@ -47,6 +51,7 @@ impl Daemon {
             launch,
             parcel,
             control_group,
+            metrics: metrics_at,
             keeps_addresses,
         } = options;
         let interfaces = net::watch().await?;
@@ -61,15 +66,7 @@ impl Daemon {
         let heartbeat = dataplane
             .take_heartbeat()
             .context("the heartbeat is taken")?;
-        // A MASTER whose addresses wait for a busy machine is none.
-        let scheduling = config.global.scheduling.clone();
-        let prefer = move || {
-            if let Err(error) = scheduling.prefer() {
-                tracing::debug!("the netlink thread is scheduled as any other: {error}");
-            }
-        };
-        let worker = Worker::start(remains::placed_before(&claim), prefer);
-        let worker = worker.context("start the netlink worker")?;
+        let worker = start_worker(&claim, config.global.scheduling.clone())?;
         // The record knows whether it is of this network namespace.
         let is_ours = matches!(Record::load(claim.directory()), Ok(Some(_)));
         let of_a_crash = || Parcel::of_a_crash(claim.directory());
@@ -87,17 +84,15 @@ impl Daemon {
         })
         .context("start the election thread")?;
         let (question, questions) = mpsc::channel(16);
-        control::serve(&claim.socket(), control_group.as_deref(), question)?;
-        let (changed, turned) = mpsc::unbounded_channel();
-        let known = left.as_ref().map(|left| &left.checks);
-        let leases = left.as_ref().map(|left| left.leases.clone());
-        let arbiters = Arbiters::new(
-            election.clone(),
-            changed.clone(),
-            leases.unwrap_or_default(),
-        );
-        let checks = Checks::start(&config, changed, known, arbiters);
-        let checks = checks.context("start the thread that checks run on")?;
+        let history = History::going_on(left.as_ref().map(|left| left.history.clone()));
+        let measures = Measures::default();
+        let served = Served::new(question.clone(), history.clone());
+        control::serve(&claim.socket(), control_group.as_deref(), served)?;
+        if let Some(address) = metrics_at {
+            metrics::serve(address, question, measures.clone())
+                .context("start the thread that serves metrics")?;
+        }
+        let (checks, turned) = start_checks(&config, &election, left.as_ref())?;
         let statics = Statics::new(config.statics.clone(), worker);
         let desk = Desk::start(desk::Settings::of(&config.global, router_id(&config)));
         let mut daemon = Self {
@@ -120,6 +115,8 @@ impl Daemon {
             checks,
             questions,
             claim,
+            history,
+            measures,
             signals,
             launch,
             succeeds: left.is_some(),
@@ -258,6 +255,31 @@ impl Daemon {
         }
         self.review().await;
     }
+}
+
+/// The checks, and where they say that something is different.
+fn start_checks(
+    config: &Config,
+    election: &ElectionHandle,
+    left: Option<&Handover>,
+) -> Result<(Checks, mpsc::UnboundedReceiver<Turned>)> {
+    let (changed, turned) = mpsc::unbounded_channel();
+    let leases = left.map(|left| left.leases.clone()).unwrap_or_default();
+    let arbiters = Arbiters::new(election.clone(), changed.clone(), leases);
+    let known = left.map(|left| &left.checks);
+    let checks = Checks::start(config, changed, known, arbiters);
+    let checks = checks.context("start the thread that checks run on")?;
+    Ok((checks, turned))
+}
+
+/// A MASTER whose addresses wait for a busy machine is none.
+fn start_worker(claim: &Claim, scheduling: Scheduling) -> Result<Worker> {
+    let prefer = move || {
+        if let Err(error) = scheduling.prefer() {
+            tracing::debug!("the netlink thread is scheduled as any other: {error}");
+        }
+    };
+    Worker::start(remains::placed_before(claim), prefer).context("start the netlink worker")
 }
 
 /// An instance that goes on where the daemon before left off.

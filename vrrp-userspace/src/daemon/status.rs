@@ -15,11 +15,12 @@ use crate::{
     clock,
     config::model::{Instance, TrackKind},
     control::model::{
-        CheckShare, InstanceStatus, InterfaceStatus, MasterStatus, NeighbourMistake, ScriptStatus,
-        Status, ToldStatus,
+        AddressStatus, CheckShare, InstanceStatus, InterfaceStatus, MasterStatus, NeighbourMistake,
+        ScriptStatus, Status, ToldStatus,
     },
     dataplane::Attachment,
     election::RouterSnapshot,
+    net::VirtualAddress,
     notify::Told,
 };
 
@@ -75,6 +76,8 @@ fn instance(daemon: &Daemon, supervised: &Supervised, snapshot: &RouterSnapshot)
         version: config.version as u8,
         sync_group: daemon.groups.name_of(snapshot.id).map(str::to_owned),
         addresses: addresses.collect(),
+        placed: placed(config),
+        garp_delay_ms: config.announce.delay_ns / timers::NS_PER_MS,
         base_priority: config.priority,
         effective_priority: snapshot.priority,
         checks: checks.collect(),
@@ -103,6 +106,24 @@ fn instance(daemon: &Daemon, supervised: &Supervised, snapshot: &RouterSnapshot)
             .collect(),
         counters: counters(snapshot),
     }
+}
+
+fn placed(config: &Instance) -> Vec<AddressStatus> {
+    let place = |excluded| {
+        move |entry: &VirtualAddress| AddressStatus {
+            address: format!("{}/{}", entry.address, entry.prefix),
+            interface: entry
+                .interface
+                .as_ref()
+                .unwrap_or(&config.interface)
+                .clone(),
+            excluded,
+        }
+    };
+    let advertised = config.addresses.iter().map(place(false));
+    advertised
+        .chain(config.excluded.iter().map(place(true)))
+        .collect()
 }
 
 /// Where the kernel would answer beside the interfaces that are attached: it does so for every address that
@@ -192,6 +213,7 @@ fn counters(snapshot: &RouterSnapshot) -> BTreeMap<String, u64> {
         ("released_master", tally.released_master),
         ("refused", tally.refused),
         ("restored", tally.restored),
+        ("resignations_heard", tally.resignations_heard),
     ]
     .into_iter()
     .map(|(name, count)| (name.to_owned(), count))
@@ -243,6 +265,9 @@ fn scripts(daemon: &Daemon) -> Vec<ScriptStatus> {
             last: last.map(|last| last.outcome.to_string()),
             output: last.map(|last| last.output.clone()).unwrap_or_default(),
             took_ms: last.map(|last| last.took.as_secs_f64() * 1000.0),
+            runs_now: state.runs_now,
+            runs: state.runs,
+            seconds: state.took.as_secs_f64(),
         }
     });
     let mut list: Vec<ScriptStatus> = list.collect();
@@ -253,6 +278,9 @@ fn scripts(daemon: &Daemon) -> Vec<ScriptStatus> {
         last: Some(says),
         output: String::new(),
         took_ms: None,
+        runs_now: false,
+        runs: 0,
+        seconds: 0.0,
     };
     for (name, subject, lease) in daemon.checks.arbiters.states() {
         let left = lease.permit_until_ns.saturating_sub(clock::now_ns()) / 1_000_000;

@@ -449,7 +449,7 @@ impl Share {
     }
 
     /// What holds the instance in FAULT, if it does.
-    fn fault(&self) -> Option<String> {
+    pub(super) fn fault(&self) -> Option<String> {
         let says = self.says.filter(|says| self.effect(*says).is_none())?;
         let state = match says {
             Says::Up(_) if self.weight.reverse => "is up".to_owned(),

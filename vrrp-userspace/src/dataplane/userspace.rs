@@ -5,7 +5,7 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
-    io::{self, IoSliceMut},
+    io,
     os::fd::AsRawFd as _,
     sync::{
         Arc, RwLock,
@@ -17,7 +17,7 @@ use std::{
 
 use nix::{
     errno::Errno,
-    sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt},
+    sys::socket::{MsgFlags, setsockopt},
 };
 use socket2::{Domain, SockFilter, Socket, Type};
 use tokio::{
@@ -32,7 +32,6 @@ use vrrp_common::{
         VridTarget,
     },
     frame::{Frame, FrameMut, Wire},
-    link::{CUSTOMER_TAG, Tag},
     receive,
     slot::Slot,
     tables::{Arrival, Tables},
@@ -42,7 +41,7 @@ use vrrp_common::{
 use super::{Routed, SlotTable, Stale};
 use crate::{
     clock,
-    net::{PacketAuxiliaryData, PacketIgnoreOutgoing, packet_address},
+    net::{self, PacketAuxiliaryData, PacketIgnoreOutgoing, Received, packet_address},
     privileges,
 };
 
@@ -303,8 +302,8 @@ async fn receive_all(socket: &Socket, ifindex: u32, tables: &UserTables) -> io::
         let mut is_empty = false;
         for _ in 0..TURN {
             let mut buffer = [0; FRAME_ROOM];
-            match receive_one(socket, &mut buffer) {
-                Ok((length, tag)) => {
+            match net::receive(socket, &mut buffer, MsgFlags::MSG_DONTWAIT) {
+                Ok(Received { length, tag, .. }) => {
                     let frame = Copied(buffer.get(..length).unwrap_or_default());
                     receive::handle(&frame, Arrival { ifindex, tag }, tables);
                 }
@@ -323,56 +322,6 @@ async fn receive_all(socket: &Socket, ifindex: u32, tables: &UserTables) -> io::
             tokio::task::yield_now().await;
         }
     }
-}
-
-/// One frame and the tag that the kernel took out of it.
-fn receive_one(
-    socket: &Socket,
-    buffer: &mut [u8; FRAME_ROOM],
-) -> Result<(usize, Option<Tag>), Errno> {
-    let mut control = nix::cmsg_space!([u8; AUXILIARY_LEN]);
-    let mut parts = [IoSliceMut::new(buffer)];
-    let message = recvmsg::<()>(
-        socket.as_raw_fd(),
-        &mut parts,
-        Some(&mut control),
-        MsgFlags::MSG_DONTWAIT,
-    )?;
-    let tag = message.cmsgs()?.find_map(|entry| match entry {
-        ControlMessageOwned::Unknown(data)
-            if data.cmsg_header.cmsg_level == libc::SOL_PACKET
-                && data.cmsg_header.cmsg_type == libc::PACKET_AUXDATA =>
-        {
-            auxiliary_tag(&data.data_bytes)
-        }
-        _ => None,
-    });
-    Ok((message.bytes, tag))
-}
-
-/// Bytes of `struct tpacket_auxdata`.
-const AUXILIARY_LEN: usize = 20;
-
-/// The tag in a `struct tpacket_auxdata`:
-///
-/// ```text
-///  0 status  4 len  8 snaplen  12 mac  14 net  16 vlan_tci  18 vlan_tpid
-/// ```
-fn auxiliary_tag(data: &[u8]) -> Option<Tag> {
-    let status = u32::from_ne_bytes(data.get(..4)?.try_into().ok()?);
-    let half = |at: usize| Some(u16::from_ne_bytes(data.get(at..at + 2)?.try_into().ok()?));
-    if status & libc::TP_STATUS_VLAN_VALID == 0 {
-        return None;
-    }
-    let protocol = if status & libc::TP_STATUS_VLAN_TPID_VALID == 0 {
-        CUSTOMER_TAG
-    } else {
-        half(18)?
-    };
-    Some(Tag {
-        protocol,
-        tci: half(16)?,
-    })
 }
 
 /// `ETH_P_ALL`: the taps for one protocol come behind the VLAN handling, which forgets the tag of a

@@ -22,9 +22,23 @@ pub struct ScriptState {
     pub up: Option<bool>,
     /// Its last run.
     pub last: Option<LastRun>,
+    /// It runs at this moment.
+    pub runs_now: bool,
+    /// How often it has run.
+    pub runs: u64,
+    /// How long all runs took together.
+    pub took: Duration,
 }
 
 impl ScriptState {
+    fn ran(&mut self, last: LastRun, up: Option<bool>) {
+        self.up = up;
+        self.runs_now = false;
+        self.runs += 1;
+        self.took += last.took;
+        self.last = Some(last);
+    }
+
     /// A check that cannot be run at all.
     #[must_use]
     pub fn broken(why: &str) -> Self {
@@ -36,6 +50,7 @@ impl ScriptState {
         Self {
             up: Some(false),
             last: Some(last),
+            ..Self::default()
         }
     }
 }
@@ -104,6 +119,7 @@ pub async fn watch(
             ticks.tick().await;
         }
         let started = Instant::now();
+        state.send_modify(|state| state.runs_now = true);
         // A run that timed out and has not ended yet, whatever it was sent, has failed again.
         let run = if overdue.as_ref().is_some_and(|ending| !ending.is_finished()) {
             Run::of(Outcome::TimedOut)
@@ -126,10 +142,7 @@ pub async fn watch(
             took: started.elapsed(),
             output,
         };
-        state.send_replace(ScriptState {
-            up: verdict.up(),
-            last: Some(last),
-        });
+        state.send_modify(|state| state.ran(last, verdict.up()));
         if turned && changed.send(check.turned.clone()).is_err() {
             return;
         }

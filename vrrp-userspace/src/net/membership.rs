@@ -84,7 +84,7 @@ const MULTICAST: libc::c_ushort = 0;
 /// `PACKET_MR_UNICAST`.
 const UNICAST: libc::c_ushort = 3;
 
-/// Makes the device take frames for one more MAC of its own, until it is dropped.
+/// Makes the device take frames for one more MAC, until it is dropped.
 #[derive(Debug)]
 pub struct MacFilter {
     _socket: Socket,
@@ -98,6 +98,16 @@ impl MacFilter {
     /// What the kernel or the driver says.
     pub fn open(ifindex: u32, mac: [u8; 6]) -> io::Result<Self> {
         let socket = open_filter(ifindex, UNICAST, mac)?;
+        Ok(Self { _socket: socket })
+    }
+
+    /// Opens it for a multicast group, of which nobody is told: no report is sent.
+    ///
+    /// # Errors
+    ///
+    /// As above.
+    pub fn open_group(ifindex: u32, group: IpAddr) -> io::Result<Self> {
+        let socket = open_filter(ifindex, MULTICAST, multicast_mac(group))?;
         Ok(Self { _socket: socket })
     }
 }

@@ -1,0 +1,136 @@
+//! The pages over HTTP, on a thread of their own: whoever asks often keeps nobody waiting but others who ask.
+
+use std::{io, net::SocketAddr, sync::Arc, thread, time::Duration};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use tokio::{
+    net::TcpListener,
+    runtime,
+    sync::{Mutex, mpsc, oneshot},
+    time::{sleep, timeout},
+};
+
+use super::{Measures, keepalived, own};
+use crate::{
+    control::{Question, model::Status},
+    privileges,
+};
+
+/// How soon an address that cannot be had is tried again: it may be a virtual one.
+const TRY_AGAIN: Duration = Duration::from_secs(2);
+/// How long the daemon may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[derive(Clone)]
+struct Source {
+    /// One question at a time, however many ask.
+    questions: Arc<Mutex<mpsc::Sender<Question>>>,
+    measures: Measures,
+}
+
+/// Serves the pages until the process ends.
+///
+/// # Errors
+///
+/// When the thread or its runtime cannot be had.
+pub fn serve(
+    address: SocketAddr,
+    questions: mpsc::Sender<Question>,
+    measures: Measures,
+) -> io::Result<()> {
+    let source = Source {
+        questions: Arc::new(Mutex::new(questions)),
+        measures,
+    };
+    let routes = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/metrics/keepalived", get(keepalived_metrics))
+        .route("/healthz", get(health))
+        .with_state(source);
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    thread::Builder::new()
+        .name("xvrrp-metrics".to_owned())
+        .spawn(move || {
+            privileges::leave_signals_alone();
+            if let Err(error) = privileges::keep_nothing() {
+                tracing::debug!("the metrics are served with privileges: {error}");
+            }
+            runtime.block_on(listen(address, routes));
+        })?;
+    Ok(())
+}
+
+async fn listen(address: SocketAddr, routes: Router) {
+    let mut is_told = false;
+    loop {
+        let failed = match TcpListener::bind(address).await {
+            Ok(listener) => {
+                is_told = false;
+                tracing::info!("metrics: http://{address}/metrics");
+                axum::serve(listener, routes.clone()).await
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = failed
+            && !std::mem::replace(&mut is_told, true)
+        {
+            tracing::error!("metrics: cannot listen on {address}: {error}; trying again");
+        }
+        sleep(TRY_AGAIN).await;
+    }
+}
+
+impl Source {
+    async fn status(&self) -> Option<Status> {
+        let questions = self.questions.lock().await;
+        let (reply, answer) = oneshot::channel();
+        let asked = async {
+            questions.send(Question::Status(reply)).await.ok()?;
+            answer.await.ok()
+        };
+        timeout(PATIENCE, asked).await.ok().flatten()
+    }
+}
+
+async fn metrics(State(source): State<Source>) -> Response {
+    match source.status().await {
+        Some(status) => page(own::render(&status, &source.measures)),
+        None => away(),
+    }
+}
+
+async fn keepalived_metrics(State(source): State<Source>) -> Response {
+    match source.status().await {
+        Some(status) => page(keepalived::render(&status)),
+        None => away(),
+    }
+}
+
+/// Whether the control plane answers.
+async fn health(State(source): State<Source>) -> Response {
+    match source.status().await {
+        Some(_) => "ok\n".into_response(),
+        None => away(),
+    }
+}
+
+fn page(text: String) -> Response {
+    ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response()
+}
+
+fn away() -> Response {
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        "the daemon does not answer\n",
+    )
+        .into_response()
+}
