@@ -39,6 +39,16 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Dumps go where no other test looks.
+fn with_dumps(scratch: &Scratch, config: &str) -> String {
+    let [data, stats] = ["data", "stats"].map(|name| scratch.path(name));
+    format!(
+        "global_defs {{\n state_dump_file {}\n stats_dump_file {}\n}}\n{config}",
+        data.display(),
+        stats.display()
+    )
+}
+
 #[test]
 fn it_says_what_keepalived_says() {
     let scratch = Scratch::new("names");
@@ -148,9 +158,9 @@ fn it_runs_in_the_background_and_hears_its_signals() {
     let scratch = Scratch::new("background");
     let config = scratch.write(
         "a.conf",
-        &["@one ", &instance(100, 0.1, "")]
+        &["@one ", &with_dumps(&scratch, &instance(100, 0.1, ""))]
             .concat()
-            .replace("@one vrrp", "vrrp"),
+            .replace("@one global", "global"),
     );
     let pid = start(host, &scratch, &config, &["-i", "one"]);
     let ends = Ends(pid);
@@ -165,13 +175,11 @@ fn it_runs_in_the_background_and_hears_its_signals() {
         pid.to_string()
     );
     // Whoever collects figures sends these without asking who listens.
-    for signal in [Signal::SIGUSR1, Signal::SIGUSR2] {
+    for (signal, file) in [(Signal::SIGUSR1, "data"), (Signal::SIGUSR2, "stats")] {
         kill(pid, signal).expect("a signal");
+        wait_for(file, LONG, || scratch.path(file).exists().then_some(()));
     }
-    wait_for("a word on dumps", LONG, || {
-        log().contains("SIGUSR2: nothing is dumped").then_some(())
-    });
-    scratch.write("a.conf", &instance(120, 0.1, ""));
+    scratch.write("a.conf", &with_dumps(&scratch, &instance(120, 0.1, "")));
     kill(pid, Signal::SIGHUP).expect("a signal");
     wait_for("the reload", LONG, || {
         log()
@@ -241,4 +249,50 @@ fn it_runs_in_another_namespace() {
         daemon.signal(Signal::SIGTERM);
         daemon.wait(LONG);
     }
+}
+
+/// A page for each command, one for the configuration, and completions that a shell reads.
+#[test]
+fn there_are_manual_pages_and_completions() {
+    let scratch = Scratch::new("manual");
+    let pages = scratch.path("pages");
+    let xvrrp = |words: &[&str]| {
+        let output = Command::new(binary())
+            .args(words)
+            .output()
+            .expect("run xvrrp");
+        assert!(output.status.success(), "{words:?}: {output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    xvrrp(&["manual", &pages.display().to_string()]);
+    let page = |name: &str| fs::read_to_string(pages.join(name)).expect(name);
+    let whole = page("xvrrp.8");
+    for command in [
+        "run", "check", "status", "events", "watch", "top", "tap", "observe", "doctor", "upgrade",
+    ] {
+        assert!(whole.contains(command), "{command} in xvrrp(8)");
+        assert!(
+            page(&format!("xvrrp-{command}.8")).contains(".SH OPTIONS"),
+            "{command}"
+        );
+    }
+    let configuration = page("xvrrp.conf.5");
+    for keyword in [
+        "virtual_router_id",
+        "advert_int",
+        "accept_from",
+        "state_dump_file",
+    ] {
+        assert!(
+            configuration.contains(&keyword.replace('-', "\\-")),
+            "{keyword} in xvrrp.conf(5)"
+        );
+    }
+    let completions = scratch.write("completions", &xvrrp(&["completions", "bash"]));
+    let read = Command::new("bash")
+        .arg("-n")
+        .arg(&completions)
+        .status()
+        .expect("run bash");
+    assert!(read.success(), "bash cannot read the completions");
 }

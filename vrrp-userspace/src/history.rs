@@ -11,7 +11,10 @@ use crate::control::Happened;
 
 /// How much is kept.
 const KEPT: usize = 4096;
-/// How much of that is left to the next daemon.
+/// How many of the last ones are looked through for a cause: with thousands of instances that is done
+/// thousands of times in a moment.
+const LATELY: usize = 512;
+/// How much of it is left to the next daemon.
 const LEFT: usize = 256;
 
 /// The last things that have happened. Clones are the same history.
@@ -52,7 +55,6 @@ impl History {
             kept.pop_front();
         }
         kept.push_back(happened);
-        drop(kept);
         self.0.last.send_replace(number);
     }
 
@@ -66,18 +68,19 @@ impl History {
         kept.iter().filter(|it| it.number > from).cloned().collect()
     }
 
-    /// Waits until there is something after the one with this number.
+    /// Waits until there is something after the one with this number, or something of another daemon.
     pub async fn wait(&self, number: u64) {
         let mut last = self.0.last.subscribe();
         // The sender lives as long as this.
-        let _ = last.wait_for(|last| *last != number).await;
+        let _ = last.wait_for(|last| *last > 0 && *last != number).await;
     }
 
-    /// The last of a kind.
+    /// The last of a kind, if that was lately.
     #[must_use]
     pub fn last(&self, is_meant: impl Fn(&Happened) -> bool) -> Option<Happened> {
         let kept = self.kept();
-        kept.iter().rev().find(|it| is_meant(it)).cloned()
+        let lately = kept.iter().rev().take(LATELY);
+        lately.into_iter().find(|it| is_meant(it)).cloned()
     }
 
     /// What the next daemon goes on with.
@@ -116,6 +119,7 @@ mod tests {
         assert_eq!(numbers(&next.after(0)), [1, 2, 3]);
         assert_eq!(numbers(&next.after(2)), [3]);
         assert!(next.after(3).is_empty());
+        assert!(History::default().after(9).is_empty());
         // Of a daemon that has counted further.
         assert_eq!(numbers(&next.after(9)), [1, 2, 3]);
     }

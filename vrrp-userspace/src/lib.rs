@@ -9,6 +9,8 @@ pub mod control;
 pub mod daemon;
 pub mod dataplane;
 pub mod discovery;
+pub mod doctor;
+pub mod dump;
 pub mod election;
 pub mod handover;
 pub mod health;

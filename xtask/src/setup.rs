@@ -32,6 +32,8 @@ const TEST_PROGRAMS: &[(&str, &str)] = &[
     ("systemd-analyze", "systemd"),
     ("nft", "nftables"),
     ("etcd", "etcd-server"),
+    ("prometheus", "prometheus"),
+    ("promtool", "prometheus"),
 ];
 
 pub(crate) fn everything() -> Result<()> {

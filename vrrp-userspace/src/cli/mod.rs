@@ -3,9 +3,12 @@
 mod cleanup;
 mod configuration;
 mod control;
+mod doctor;
 mod embedded;
 pub(crate) mod keepalived;
+mod manual;
 mod serve;
+mod top;
 mod wire;
 
 use std::{
@@ -31,8 +34,11 @@ use control::{
     EventsArguments, HandArguments, PriorityArguments, ReloadArguments, StatusArguments,
     UpgradeArguments, WatchArguments,
 };
+use doctor::DoctorArguments;
 use embedded::{parse_interval, parse_vip};
+use manual::{CompletionsArguments, ManualArguments};
 use serve::Manners;
+use top::TopArguments;
 use wire::{ObserveArguments, TapArguments};
 
 /// Keeps one IP address alive across machines: VRRP with an XDP dataplane, configured by
@@ -60,10 +66,14 @@ enum Subcommands {
     Events(EventsArguments),
     /// Shows what happens, as it happens
     Watch(WatchArguments),
+    /// How everything stands, as it changes; keys filter, sort, look closer, drain
+    Top(TopArguments),
     /// Shows every advert on an interface as it comes, also those that are rejected, and why
     Tap(TapArguments),
     /// Listens to a LAN without taking part: who is there, and what is wrong
     Observe(ObserveArguments),
+    /// Looks at this machine, its settings and its LAN: what is wrong, and what to do about it
+    Doctor(DoctorArguments),
     /// Makes the running daemon read its configuration again
     Reload(ReloadArguments),
     /// Gives up the mastership of an instance gently, and keeps it out
@@ -76,6 +86,11 @@ enum Subcommands {
     Upgrade(UpgradeArguments),
     /// Takes off what a daemon that has ended left behind: addresses, then programs
     Cleanup(CleanupArguments),
+    /// Completions for a shell: `source <(xvrrp completions bash)`
+    Completions(CompletionsArguments),
+    /// Writes the manual pages, for packages
+    #[command(hide = true)]
+    Manual(ManualArguments),
     /// keepalived's own options: `xvrrp keepalived --help`
     #[command(disable_help_flag = true)]
     Keepalived {
@@ -217,8 +232,10 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Subcommands::Status(arguments) => control::status(&arguments),
         Subcommands::Events(arguments) => control::events(&arguments),
         Subcommands::Watch(arguments) => control::watch(&arguments),
+        Subcommands::Top(arguments) => top::top(&arguments),
         Subcommands::Tap(arguments) => wire::tap(&arguments),
         Subcommands::Observe(arguments) => wire::observe(&arguments),
+        Subcommands::Doctor(arguments) => doctor::doctor(&arguments),
         Subcommands::Reload(arguments) => control::reload(&arguments),
         Subcommands::Drain(arguments) => control::drain(&arguments),
         Subcommands::Undrain(arguments) => control::undrain(&arguments),
@@ -227,6 +244,8 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Subcommands::Keepalived { options } => {
             keepalived::run([OsString::from("keepalived")].into_iter().chain(options))
         }
+        Subcommands::Completions(arguments) => Ok(manual::completions(&arguments)),
+        Subcommands::Manual(arguments) => manual::manual(&arguments),
         Subcommands::Cleanup(arguments) => cleanup::clean_up(&arguments),
     }
 }

@@ -59,7 +59,7 @@ pub(super) struct ObserveArguments {
 }
 
 /// A number of seconds, with a fraction where one is wanted.
-fn parse_seconds(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text
         .parse()
         .map_err(|_| "not a number of seconds".to_owned())?;
@@ -122,8 +122,6 @@ fn line(sniffed: &Sniffed, advert: Option<&Advert>, for_programs: bool) -> Resul
 pub(super) fn observe(arguments: &ObserveArguments) -> Result<ExitCode> {
     enter(arguments.netns.as_deref())?;
     let wire = open(&arguments.iface)?;
-    let end = Instant::now() + arguments.seconds;
-    let mut lan = Lan::default();
     if !arguments.json {
         eprintln!(
             "listening on {} for {} s",
@@ -131,13 +129,7 @@ pub(super) fn observe(arguments: &ObserveArguments) -> Result<ExitCode> {
             arguments.seconds.as_secs_f64()
         );
     }
-    while let Some(patience) = patience(Some(end)) {
-        if let Some(sniffed) = wire.next(patience).context("listen")?
-            && let Some(advert) = Advert::read(&sniffed)
-        {
-            lan.note(&advert);
-        }
-    }
+    let lan = Lan::hear(&wire, arguments.seconds).context("listen")?;
     let findings = lan.findings();
     let text = if arguments.json {
         let all: Vec<&VirtualRouter> = lan.iter().collect();

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use roff::{Roff, bold, roman};
+
 use super::keywords::{self, BLOCKS, Block, Keyword, Standing};
 
 /// What a keyword means in every block that has it; `None` where nobody knows it.
@@ -69,4 +71,49 @@ fn table(block: &Block, text: &mut String) {
         );
     }
     text.push('\n');
+}
+
+/// `xvrrp.conf(5)`, for `man`.
+#[must_use]
+pub fn keyword_manual() -> String {
+    let mut page = Roff::new();
+    page.control("TH", ["xvrrp.conf", "5", "", "xvrrp", "File formats"]);
+    section(&mut page, "NAME");
+    page.text([roman(
+        "xvrrp.conf - the configuration of xvrrp, in the language of keepalived.conf",
+    )]);
+    section(&mut page, "DESCRIPTION");
+    page.text([roman(
+        "xvrrp reads /etc/xvrrp/xvrrp.conf, or /etc/keepalived/keepalived.conf where that is not there. A keyword \
+         stands at the beginning of a line, what it takes behind it, a block in braces. `xvrrp check` says what is \
+         wrong with a file, `xvrrp explain` what it does, `xvrrp explain --keyword` what a keyword means.",
+    )]);
+    for block in BLOCKS {
+        section(&mut page, &block.name.to_uppercase());
+        for keyword in block.keywords {
+            page.control("TP", []);
+            page.text([bold(keyword.name), roman(format!(" {}", keyword.syntax))]);
+            let default = match keyword.default {
+                "" => String::new(),
+                default => format!(" [default: {default}]"),
+            };
+            let standing = match keyword.standing {
+                Standing::Served => String::new(),
+                _ => format!(" ({})", standing(keyword)),
+            };
+            page.text([roman(format!("{}{default}{standing}", keyword.meaning))]);
+        }
+    }
+    section(&mut page, "SEE ALSO");
+    page.text([
+        bold("xvrrp"),
+        roman("(8), "),
+        bold("keepalived.conf"),
+        roman("(5)"),
+    ]);
+    page.render()
+}
+
+fn section(page: &mut Roff, title: &str) {
+    page.control("SH", [title]);
 }

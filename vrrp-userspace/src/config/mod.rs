@@ -22,7 +22,7 @@ use std::path::Path;
 
 use diagnostics::Diagnostics;
 pub use format::format;
-pub use keyword_text::{explain_keyword, keyword_reference};
+pub use keyword_text::{explain_keyword, keyword_manual, keyword_reference};
 pub use language::Limits;
 use model::Config;
 pub use read::can_be_virtual;

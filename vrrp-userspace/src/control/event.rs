@@ -46,6 +46,8 @@ pub enum Kind {
     Neighbour,
     /// The kernel has refused something.
     Refused,
+    /// The daemon itself has started, or is about to end.
+    Daemon,
 }
 
 impl Happened {

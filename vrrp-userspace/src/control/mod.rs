@@ -10,4 +10,4 @@ pub use client::{ClientError, Upgraded, events, lend_a_hand, reload, status, upg
 pub use event::{Happened, Kind};
 pub use model::{Hand, Reloaded, Reloads, Whom};
 pub use server::{Question, Served, serve, serve_connection};
-pub use table::{render, render_instance};
+pub use table::{duration, render, render_instance};

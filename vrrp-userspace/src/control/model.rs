@@ -197,6 +197,16 @@ pub struct AddressStatus {
     pub excluded: bool,
 }
 
+impl AddressStatus {
+    /// As keepalived shows it: without a prefix that covers one address.
+    #[must_use]
+    pub fn without_host_prefix(&self) -> &str {
+        let address = self.address.as_str();
+        let host = if address.contains(':') { "/128" } else { "/32" };
+        address.strip_suffix(host).unwrap_or(address)
+    }
+}
+
 /// A tracked thing and what it does to the priority.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CheckShare {

@@ -304,7 +304,9 @@ fn milliseconds(value: f64) -> String {
     }
 }
 
-fn duration(seconds: f64) -> String {
+/// A time as people say it.
+#[must_use]
+pub fn duration(seconds: f64) -> String {
     if seconds < 60.0 {
         format!("{seconds:.1} s")
     } else if seconds < 3600.0 {

@@ -18,11 +18,25 @@ use crate::{
     config::model::{Config, TrackKind},
     control::{Happened, Kind},
     election::{Notice, Transition},
+    handover::Handover,
     history::History,
     metrics::Measures,
 };
 
 impl Daemon {
+    /// Writes down that it has begun.
+    pub(super) fn note_start(&self, left: Option<&Handover>) {
+        let version = env!("CARGO_PKG_VERSION");
+        let what = match left {
+            Some(left) => format!(
+                "xvrrp {version} goes on where xvrrp {} left off",
+                left.version
+            ),
+            None => format!("xvrrp {version} has started"),
+        };
+        self.note(Kind::Daemon, None, &what);
+    }
+
     /// Writes down what the control plane itself has done or noticed.
     pub(super) fn note(&self, kind: Kind, subject: Option<&str>, what: &str) {
         let subject = subject.map(str::to_owned);
@@ -70,11 +84,7 @@ pub(super) fn measure(measures: &Measures, supervised: &Supervised, transition: 
         report::state_name(state),
         report::cause_name(cause),
     );
-    // Nobody was heard, or it goes on being heard and is preempted.
-    if cause != Cause::MasterTimeout
-        || transition.seen_ns == 0
-        || transition.master.priority < transition.priority
-    {
+    if !follows_silence(transition) {
         return;
     }
     let down = timers::master_down_interval(
@@ -86,6 +96,13 @@ pub(super) fn measure(measures: &Measures, supervised: &Supervised, transition: 
     let silence = transition.at_ns.saturating_sub(transition.seen_ns);
     let late = Duration::from_nanos(silence.saturating_sub(down));
     measures.failed_over(late.as_secs_f64());
+}
+
+/// Whether a MASTER was heard, and is not any longer. One that is preempted goes on being heard.
+fn follows_silence(transition: &Transition) -> bool {
+    transition.cause == Cause::MasterTimeout
+        && transition.seen_ns > 0
+        && transition.master.priority >= transition.priority
 }
 
 fn of_transition(
@@ -148,7 +165,7 @@ fn of_fault(supervised: &Supervised, checks: &Checks) -> Vec<String> {
 
 /// How old the last advert was that held us down.
 fn last_advert(transition: &Transition) -> Option<String> {
-    if transition.cause != Cause::MasterTimeout || transition.seen_ns == 0 {
+    if !follows_silence(transition) {
         return None;
     }
     let ago = transition.at_ns.saturating_sub(transition.seen_ns) / 1000;

@@ -7,6 +7,7 @@ use tokio::time;
 
 use super::{Daemon, STOP_PATIENCE, service_manager};
 use crate::{
+    control::Kind,
     handover::Handover,
     net::{self, InterfaceTable},
     notify::{Announced, Ending},
@@ -93,6 +94,7 @@ impl Daemon {
     /// Resigns, takes the addresses off, then the programs, and tells the scripts.
     pub(super) async fn stop(&mut self) -> Result<()> {
         tracing::info!("stopping: resigning and removing the virtual addresses");
+        self.note(Kind::Daemon, None, "stopping");
         service_manager::stopping();
         self.checks.stop();
         run_dir::note_stop(self.claim.directory());

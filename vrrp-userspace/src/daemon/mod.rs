@@ -34,7 +34,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use tokio::{
     sync::{mpsc, watch},
-    time,
+    task, time,
 };
 use vrrp_common::election::State;
 
@@ -45,6 +45,7 @@ use crate::{
     },
     control::{Kind, Question, Reloads},
     dataplane::{Dataplane, ModeRequest},
+    dump::{self, Dump},
     election::{ElectionHandle, Mistake, Notice, RouterId, address_of},
     handover::Parcel,
     health::Turned,
@@ -238,9 +239,7 @@ impl Daemon {
                         return Ok(end);
                     }
                 }
-                name = self.signals.dumps.recv() => tracing::warn!(
-                    "{name}: nothing is dumped; `xvrrp status --json` tells how everything stands"
-                ),
+                dump = self.signals.dumps.recv() => self.dump(dump).await,
                 _ = self.signals.hangup.recv() => self.begin_reload(None),
                 loaded = reload::ready(&mut self.reading) => self.end_reload(loaded).await,
                 1.. = self.notices.recv_many(&mut notices, NOTICES) => {
@@ -332,6 +331,21 @@ impl Daemon {
         if is_transition {
             self.state_changed();
         }
+    }
+
+    /// Writes a dump, beside everything else.
+    async fn dump(&self, dump: Dump) {
+        let snapshots = self.election.snapshot().await;
+        let told = self.desk.told().await;
+        let status = status::build(self, &snapshots, told);
+        let config = self.config.clone();
+        task::spawn_blocking(move || {
+            let path = dump.path(&config.global.dump_files);
+            match dump::write(path, &dump.render(&status, &config)) {
+                Ok(()) => tracing::info!("dumped to {}", path.display()),
+                Err(error) => tracing::error!("dump to {}: {error}", path.display()),
+            }
+        });
     }
 
     async fn answer(&mut self, question: Question) {

@@ -4,6 +4,8 @@ use anyhow::{Context as _, Result};
 use nix::sys::signal::{self, SigSet};
 use tokio::signal::unix::{Signal, SignalKind, signal as caught};
 
+use crate::dump::Dump;
+
 /// The signals the daemon answers. Caught before anything is claimed or attached: whoever is ended
 /// early puts away what there is.
 pub struct Signals {
@@ -16,7 +18,7 @@ pub struct Signals {
 }
 
 /// Signals by which keepalived is asked for a dump.
-pub(super) struct Dumps([(&'static str, Signal); 4]);
+pub(super) struct Dumps([(Dump, Signal); 4]);
 
 /// Signals that end the daemon: they must not get lost between two images of it.
 fn ending() -> SigSet {
@@ -41,9 +43,9 @@ pub(super) async fn held_back<T>(work: impl Future<Output = T>) -> T {
     outcome
 }
 
-fn dump(name: &'static str, number: i32) -> Result<(&'static str, Signal)> {
+fn dump(dump: Dump, name: &str, number: i32) -> Result<(Dump, Signal)> {
     let signal = caught(SignalKind::from_raw(number)).with_context(|| format!("catch {name}"))?;
-    Ok((name, signal))
+    Ok((dump, signal))
 }
 
 /// `SIGRTMIN+10`: end, but leave everything to the next daemon (`RestartKillSignal` of the unit).
@@ -52,8 +54,8 @@ fn restart() -> SignalKind {
 }
 
 impl Dumps {
-    /// Waits until somebody asks for a dump, and says by which signal.
-    pub(super) async fn recv(&mut self) -> &'static str {
+    /// Waits until somebody asks for a dump, and says which.
+    pub(super) async fn recv(&mut self) -> Dump {
         let [one, two, three, four] = &mut self.0;
         tokio::select! {
             _ = one.1.recv() => one.0,
@@ -77,10 +79,11 @@ impl Signals {
             hangup: caught(SignalKind::hangup()).context("catch SIGHUP")?,
             restart: caught(restart()).context("catch SIGRTMIN+10")?,
             dumps: Dumps([
-                dump("SIGUSR1", libc::SIGUSR1)?,
-                dump("SIGUSR2", libc::SIGUSR2)?,
-                dump("SIGRTMIN+2", libc::SIGRTMIN() + 2)?,
-                dump("SIGRTMAX-1", libc::SIGRTMAX() - 1)?,
+                dump(Dump::Data, "SIGUSR1", libc::SIGUSR1)?,
+                dump(Dump::Stats, "SIGUSR2", libc::SIGUSR2)?,
+                dump(Dump::Json, "SIGRTMIN+2", libc::SIGRTMIN() + 2)?,
+                // What keepalived sets to zero goes on here.
+                dump(Dump::Stats, "SIGRTMAX-1", libc::SIGRTMAX() - 1)?,
             ]),
         };
         // Whatever came while the image before was replaced.

@@ -132,6 +132,7 @@ impl Daemon {
             state_written: None,
             cannot_write: false,
         };
+        daemon.note_start(left.as_ref());
         daemon.start_instances(left.as_ref()).await?;
         Ok(daemon)
     }

@@ -46,7 +46,7 @@ fn states(page: &mut Page, status: &Status) {
             };
             let all = it.placed.iter().filter(move |at| at.excluded == excluded);
             let mut all: Vec<_> = all
-                .map(|at| series(&at.interface, without_host_prefix(&at.address)))
+                .map(|at| series(&at.interface, at.without_host_prefix()))
                 .collect();
             if all.is_empty() && !excluded {
                 all.push(series(&it.interface, ""));
@@ -60,15 +60,6 @@ fn states(page: &mut Page, status: &Status) {
         "State of vrrp with excluded VIP",
         of_kind(true),
     );
-}
-
-/// keepalived shows no prefix where it covers one address.
-fn without_host_prefix(address: &str) -> &str {
-    let bare = address
-        .strip_suffix("/32")
-        .filter(|bare| !bare.contains(':'));
-    bare.or_else(|| address.strip_suffix("/128"))
-        .unwrap_or(address)
 }
 
 fn number(state: &str) -> f64 {

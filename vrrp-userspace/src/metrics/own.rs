@@ -219,8 +219,8 @@ fn checks(page: &mut Page, status: &Status) {
         runs.map(|it| (on(&it.name, &it.kind), it.runs)),
     );
     let seconds = status.scripts.iter().filter(|it| it.took_ms.is_some());
-    page.gauges(
-        "xvrrp_check_run_seconds_sum",
+    page.seconds(
+        "xvrrp_check_run_seconds",
         "How long all runs of a check took together",
         seconds.map(|it| (on(&it.name, &it.kind), it.seconds)),
     );

@@ -5,7 +5,10 @@ use std::{io, net::SocketAddr, sync::Arc, thread, time::Duration};
 use axum::{
     Router,
     extract::State,
-    http::{StatusCode, header::CONTENT_TYPE},
+    http::{
+        HeaderMap, StatusCode,
+        header::{ACCEPT, CONTENT_TYPE},
+    },
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -16,7 +19,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Measures, keepalived, own};
+use super::{Measures, keepalived, own, page::older};
 use crate::{
     control::{Question, model::Status},
     privileges,
@@ -26,7 +29,9 @@ use crate::{
 const TRY_AGAIN: Duration = Duration::from_secs(2);
 /// How long the daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const OPEN_METRICS: &str = "application/openmetrics-text";
+const NEWER: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const OLDER: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 #[derive(Clone)]
 struct Source {
@@ -101,16 +106,16 @@ impl Source {
     }
 }
 
-async fn metrics(State(source): State<Source>) -> Response {
+async fn metrics(State(source): State<Source>, headers: HeaderMap) -> Response {
     match source.status().await {
-        Some(status) => page(own::render(&status, &source.measures)),
+        Some(status) => page(own::render(&status, &source.measures), &headers),
         None => away(),
     }
 }
 
-async fn keepalived_metrics(State(source): State<Source>) -> Response {
+async fn keepalived_metrics(State(source): State<Source>, headers: HeaderMap) -> Response {
     match source.status().await {
-        Some(status) => page(keepalived::render(&status)),
+        Some(status) => page(keepalived::render(&status), &headers),
         None => away(),
     }
 }
@@ -123,8 +128,16 @@ async fn health(State(source): State<Source>) -> Response {
     }
 }
 
-fn page(text: String) -> Response {
-    ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response()
+/// In the format that whoever asks reads.
+fn page(text: String, headers: &HeaderMap) -> Response {
+    let accepted = headers
+        .get(ACCEPT)
+        .and_then(|accepted| accepted.to_str().ok());
+    if accepted.is_some_and(|accepted| accepted.contains(OPEN_METRICS)) {
+        ([(CONTENT_TYPE, NEWER)], text).into_response()
+    } else {
+        ([(CONTENT_TYPE, OLDER)], older(&text)).into_response()
+    }
 }
 
 fn away() -> Response {

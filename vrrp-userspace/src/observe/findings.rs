@@ -25,7 +25,7 @@ impl Lan {
     /// Everything that is wrong.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
-        let mut findings: Vec<Finding> = self.iter().flat_map(of_one).collect();
+        let mut findings: Vec<Finding> = self.iter().flat_map(VirtualRouter::findings).collect();
         findings.extend(self.shared_addresses());
         findings
     }
@@ -53,6 +53,14 @@ impl Lan {
             }
         }
         findings
+    }
+}
+
+impl VirtualRouter {
+    /// Everything that is wrong with it.
+    #[must_use]
+    pub fn findings(&self) -> Vec<Finding> {
+        of_one(self)
     }
 }
 

@@ -2,13 +2,16 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    io,
     net::IpAddr,
+    time::{Duration, Instant},
 };
 
 use serde::Serialize;
 use vrrp_common::{timers, validate::Reject};
 
 use super::advert::{Advert, Judgement};
+use crate::net::Sniffer;
 
 /// Every virtual router that was heard.
 #[derive(Clone, Debug, Default)]
@@ -99,6 +102,26 @@ impl Lan {
         match advert.judgement {
             Judgement::Rejected(reason) => router.reject(advert, reason),
             _ => router.hear(advert),
+        }
+    }
+
+    /// What is heard in a time.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub fn hear(sniffer: &Sniffer, time: Duration) -> io::Result<Self> {
+        let end = Instant::now() + time;
+        let mut lan = Self::default();
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(lan);
+            }
+            let frame = sniffer.next(left)?;
+            if let Some(advert) = frame.as_ref().and_then(Advert::read) {
+                lan.note(&advert);
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fs::File, io::BufWriter, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
 use pcap_file::{
-    DataLink, TsResolution,
+    DataLink, Endianness, TsResolution,
     pcap::{PcapHeader, PcapPacket, PcapWriter},
 };
 
@@ -24,6 +24,7 @@ impl Recording {
         let file = file.with_context(|| format!("write {}", path.display()))?;
         let header = PcapHeader {
             datalink: DataLink::ETHERNET,
+            endianness: Endianness::native(),
             ts_resolution: TsResolution::NanoSecond,
             ..PcapHeader::default()
         };

@@ -6,6 +6,7 @@ mod tracking;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -191,6 +192,41 @@ pub struct Global {
     pub mail: Option<MailSettings>,
     /// `webhook`: where changes of state are posted.
     pub webhooks: Vec<String>,
+    /// `state_dump_file` and its like.
+    pub dump_files: DumpFiles,
+    /// `json_version`.
+    pub json_version: JsonVersion,
+}
+
+/// Where dumps go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DumpFiles {
+    /// `state_dump_file`.
+    pub data: PathBuf,
+    /// `stats_dump_file`.
+    pub stats: PathBuf,
+    /// `json_dump_file`.
+    pub json: PathBuf,
+}
+
+impl Default for DumpFiles {
+    fn default() -> Self {
+        Self {
+            data: "/tmp/keepalived.data".into(),
+            stats: "/tmp/keepalived.stats".into(),
+            json: "/tmp/keepalived.json".into(),
+        }
+    }
+}
+
+/// `json_version`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum JsonVersion {
+    /// An array of instances.
+    #[default]
+    One,
+    /// An object.
+    Two,
 }
 
 /// The weight of a script that has none, unless configured: what the mission asks for.
@@ -226,6 +262,8 @@ impl Default for Global {
             tells_priority: false,
             mail: None,
             webhooks: Vec::new(),
+            dump_files: DumpFiles::default(),
+            json_version: JsonVersion::default(),
         }
     }
 }

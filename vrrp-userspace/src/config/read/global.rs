@@ -4,10 +4,14 @@ use super::{look_at_form, notification, scheduling, unsupported, value};
 use crate::config::{
     diagnostics::{Diagnostic, Diagnostics},
     keywords,
-    model::Global,
+    model::{Global, JsonVersion},
     tree::Node,
 };
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use vrrp_common::{election::Announce, vrrp::Version};
 
@@ -43,6 +47,20 @@ pub(super) fn read(
             }
             "vrrp_lower_prio_no_advert" => {
                 global.lower_prio_no_advert = value::flag(node, diagnostics).unwrap_or(false);
+            }
+            "state_dump_file" | "state_file_location" => {
+                file(node, &mut global.dump_files.data, diagnostics);
+            }
+            "stats_dump_file" | "stats_file_location" => {
+                file(node, &mut global.dump_files.stats, diagnostics);
+            }
+            "json_dump_file" | "json_file_location" => {
+                file(node, &mut global.dump_files.json, diagnostics);
+            }
+            "json_version" => {
+                if value::number(node, 1..=2_u8, diagnostics) == Some(2) {
+                    global.json_version = JsonVersion::Two;
+                }
             }
             "vrrp_startup_delay" => {
                 if let Some(delay) = value::seconds(node, 0.0..=86400.0, diagnostics) {
@@ -192,4 +210,21 @@ fn set<T>(place: &mut T, value: Option<T>) {
 
 fn nanos(duration: std::time::Duration) -> u64 {
     duration.as_nanos().try_into().unwrap_or(u64::MAX)
+}
+
+/// A file that is written, by its whole path.
+fn file(node: &Node, path: &mut PathBuf, diagnostics: &mut Diagnostics) {
+    let Some(word) = value::only_word(node, "a file", diagnostics) else {
+        return;
+    };
+    let named = Path::new(&word.text);
+    if named.is_absolute() && named.file_name().is_some() {
+        *path = named.to_path_buf();
+    } else {
+        let what = format!("{} is no absolute path of a file", word.text);
+        diagnostics.push(
+            Diagnostic::error(word.span.clone(), what)
+                .help("where the daemon runs is nobody's business: write the whole path"),
+        );
+    }
 }
