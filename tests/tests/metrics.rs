@@ -132,25 +132,6 @@ fn metrics_say_how_everything_stands() {
         health.0.contains(" 200 ") && health.1 == "ok\n",
         "{health:?}"
     );
-    // A daemon that does not answer is not healthy.
-    daemon.process.signal(nix::sys::signal::Signal::SIGSTOP);
-    assert!(get_impatiently(host).is_none());
-    daemon.process.signal(nix::sys::signal::Signal::SIGCONT);
-    daemon.wait_state(host, "MASTER", LONG);
-}
-
-/// Nothing answers while the whole process is stopped.
-fn get_impatiently(host: &Namespace) -> Option<u8> {
-    host.enter(|| {
-        let mut stream = TcpStream::connect(METRICS).ok()?;
-        stream
-            .set_read_timeout(Some(std::time::Duration::from_millis(500)))
-            .ok()?;
-        write!(stream, "GET /healthz HTTP/1.0\r\n\r\n").ok()?;
-        let mut first = [0];
-        stream.read_exact(&mut first).ok()?;
-        Some(first[0])
-    })
 }
 
 /// Every name of keepalived-exporter, with its labels.

@@ -57,6 +57,7 @@ pub(super) fn doctor(arguments: &DoctorArguments) -> Result<ExitCode> {
         status: status.as_ref(),
         table: &table,
         heard: &heard,
+        listened: arguments.seconds,
     });
     let text = if arguments.json {
         format!("{}\n", serde_json::to_string_pretty(&findings)?)

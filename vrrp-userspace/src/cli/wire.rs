@@ -63,9 +63,16 @@ pub(super) fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text
         .parse()
         .map_err(|_| "not a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+    let time = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
+    if time < SHORTEST || time > LONGEST {
+        return Err("from 0.05 seconds to a day".to_owned());
+    }
+    Ok(time)
 }
 
+/// What can be asked for with `--seconds` and `--interval`.
+const SHORTEST: Duration = Duration::from_millis(50);
+const LONGEST: Duration = Duration::from_hours(24);
 /// How long one look at the wire takes at most.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -118,7 +125,7 @@ fn line(sniffed: &Sniffed, advert: Option<&Advert>, for_programs: bool) -> Resul
     })
 }
 
-/// Listens, then says who there is and what is wrong. Exits with 1 where something is.
+/// Listens, then says who there is and what is wrong. Exits with 1 where something does not work as it is.
 pub(super) fn observe(arguments: &ObserveArguments) -> Result<ExitCode> {
     enter(arguments.netns.as_deref())?;
     let wire = open(&arguments.iface)?;
@@ -140,7 +147,8 @@ pub(super) fn observe(arguments: &ObserveArguments) -> Result<ExitCode> {
     };
     // A reader that stops reading is no failure of ours.
     let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(ExitCode::from(u8::from(!findings.is_empty())))
+    let is_serious = findings.iter().any(|it| it.is_serious);
+    Ok(ExitCode::from(u8::from(is_serious)))
 }
 
 fn render(lan: &Lan, findings: &[Finding]) -> String {

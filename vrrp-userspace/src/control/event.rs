@@ -88,13 +88,19 @@ impl std::fmt::Display for Happened {
             write!(f, "({subject}) ")?;
         }
         match (&self.before, &self.state) {
-            (Some(before), Some(state)) => write!(f, "{before} -> {state}: {}", self.what)?,
-            (None, Some(state)) => write!(f, "{state}: {}", self.what)?,
-            _ => write!(f, "{}", self.what)?,
+            (Some(before), Some(state)) => write!(f, "{before} -> {state}: ")?,
+            (None, Some(state)) => write!(f, "{state}: ")?,
+            _ => {}
         }
+        write!(f, "{}", printable(&self.what))?;
         for cause in &self.because {
-            write!(f, "\n    because {cause}")?;
+            write!(f, "\n    because {}", printable(cause))?;
         }
         Ok(())
     }
+}
+
+/// What others have said, in one line: it is not to move anybody's cursor.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_control()).collect()
 }

@@ -6,6 +6,7 @@ use comfy_table::{Table, presets};
 
 use super::{
     Happened,
+    event::printable,
     model::{InstanceStatus, InterfaceStatus, ScriptStatus, Status, ToldStatus},
 };
 
@@ -171,7 +172,7 @@ fn details(out: &mut String, instance: &InstanceStatus) {
         let _ = writeln!(out, "  sync group {group}");
     }
     for fault in &instance.faults {
-        let _ = writeln!(out, "  FAULT: {fault}");
+        let _ = writeln!(out, "  FAULT: {}", printable(fault));
     }
     if let Some(priority) = instance.priority_by_hand {
         let _ = writeln!(
@@ -249,7 +250,7 @@ fn kernel(out: &mut String, interface: &InterfaceStatus) {
 fn scripts(out: &mut String, status: &Status) {
     for script in &status.scripts {
         let ScriptStatus { name, kind, .. } = script;
-        let last = script.last.as_deref().unwrap_or("has not run");
+        let last = printable(script.last.as_deref().unwrap_or("has not run"));
         if script.took_ms.is_none() && script.last.is_some() {
             let _ = writeln!(out, "{kind} {name}: {last}");
             continue;
@@ -265,9 +266,7 @@ fn scripts(out: &mut String, status: &Status) {
         let _ = writeln!(out, "{kind} {name}: {up}, last run {last}{took}");
         if script.up == Some(false) && !script.output.is_empty() {
             for line in script.output.lines() {
-                // What it prints is not to move anybody's cursor.
-                let line: String = line.chars().filter(|letter| !letter.is_control()).collect();
-                let _ = writeln!(out, "  | {line}");
+                let _ = writeln!(out, "  | {}", printable(line));
             }
         }
     }

@@ -93,7 +93,10 @@ pub(super) fn measure(measures: &Measures, supervised: &Supervised, transition: 
         timers::interval_ns(transition.master.interval_cs),
         instance.down_timer_adverts,
     );
-    let silence = transition.at_ns.saturating_sub(transition.seen_ns);
+    // What was heard before it listened was no reason to wait.
+    let listens = supervised.last_transition.map_or(0, |it| it.at_ns);
+    let since = transition.seen_ns.max(listens);
+    let silence = transition.at_ns.saturating_sub(since);
     let late = Duration::from_nanos(silence.saturating_sub(down));
     measures.failed_over(late.as_secs_f64());
 }

@@ -20,15 +20,29 @@ pub struct Signals {
 /// Signals by which keepalived is asked for a dump.
 pub(super) struct Dumps([(Dump, Signal); 4]);
 
-/// Signals that end the daemon: they must not get lost between two images of it.
+/// Signals that must not get lost between two images of the daemon, nor end the one that does not catch them yet.
 fn ending() -> SigSet {
     let mut set = SigSet::empty();
-    for signal in [signal::SIGTERM, signal::SIGINT, signal::SIGHUP] {
+    let known = [
+        signal::SIGTERM,
+        signal::SIGINT,
+        signal::SIGHUP,
+        signal::SIGUSR1,
+        signal::SIGUSR2,
+    ];
+    for signal in known {
         set.add(signal);
     }
     let mut raw = *set.as_ref();
-    // SAFETY: the set is a valid one, and the number one of a signal.
-    unsafe { libc::sigaddset(&raw mut raw, libc::SIGRTMIN() + 10) };
+    let others = [
+        libc::SIGRTMIN() + 10,
+        libc::SIGRTMIN() + 2,
+        libc::SIGRTMAX() - 1,
+    ];
+    for number in others {
+        // SAFETY: the set is a valid one, and the number one of a signal.
+        unsafe { libc::sigaddset(&raw mut raw, number) };
+    }
     // SAFETY: made from a valid set.
     unsafe { SigSet::from_sigset_t_unchecked(raw) }
 }

@@ -37,8 +37,11 @@ impl Host {
         Some(text.trim().to_owned())
     }
 
-    pub(super) fn has(&self, path: &str) -> bool {
-        self.root.join(path).exists()
+    /// Whether the process that a file names is there, and has this name.
+    pub(super) fn runs_by_pid_file(&self, path: &str, name: &str) -> bool {
+        let pid = self.read(path).and_then(|text| text.parse::<u32>().ok());
+        let comm = pid.and_then(|pid| self.read(&format!("proc/{pid}/comm")));
+        comm.as_deref() == Some(name)
     }
 
     /// `net.ipv4.conf.*`: the higher of the interface's value and that of all.

@@ -97,7 +97,7 @@ fn standing_of(standing: &InstanceStatus) -> Vec<Finding> {
         let settings: Vec<String> = standing
             .unfenced
             .iter()
-            .map(|it| format!("sysctl -w net.ipv4.conf.{it}.arp_ignore=1"))
+            .map(|it| format!("sysctl -w net.ipv4.conf.{}.arp_ignore=1", in_sysctl(it)))
             .collect();
         findings.push(Finding::wrong(
             name,
@@ -142,7 +142,10 @@ fn kernel_settings(instance: &Instance, case: &Case<'_>) -> Vec<Finding> {
             name,
             "strict reverse path filtering: packets to the virtual addresses are dropped where the way back is \
              another interface",
-            format!("sysctl -w net.ipv4.conf.{name}.rp_filter=2 where clients come by more than one way"),
+            format!(
+                "sysctl -w net.ipv4.conf.{}.rp_filter=2 where clients come by more than one way",
+                in_sysctl(name)
+            ),
         ));
     }
     findings
@@ -158,8 +161,8 @@ fn managers(interface: &Interface, case: &Case<'_>) -> Vec<Finding> {
             name,
             "systemd-networkd manages it, and takes addresses off that it does not know when it is restarted; the \
              daemon puts them back",
-            "KeepConfiguration=yes in the [Network] section of its .network file, and ManageForeignRoutes=no in \
-             networkd.conf where virtual_routes are used",
+            "KeepConfiguration=static in the [Network] section of its .network file; ManageForeignRoutes=no and \
+             ManageForeignRoutingPolicyRules=no in networkd.conf where virtual_routes and virtual_rules are used",
         ));
     }
     let manager = case
@@ -170,15 +173,24 @@ fn managers(interface: &Interface, case: &Case<'_>) -> Vec<Finding> {
             name,
             "NetworkManager manages it, and may take addresses off when a connection is changed; the daemon puts \
              them back",
-            format!("nmcli device set {name} managed no, or keep the connection as it is"),
+            format!("unmanaged-devices=interface-name:{name} in NetworkManager.conf, or keep the connection as it is"),
         ));
     }
-    if case.host.has("run/keepalived.pid") && case.status.is_some() {
+    if case.status.is_some()
+        && case
+            .host
+            .runs_by_pid_file("run/keepalived.pid", "keepalived")
+    {
         findings.push(Finding::wrong(
             "daemon",
-            "keepalived seems to run beside it (/run/keepalived.pid)",
+            "keepalived runs beside it (/run/keepalived.pid)",
             "only one of them may have an address: systemctl disable --now keepalived",
         ));
     }
     findings
+}
+
+/// The name of an interface as `sysctl` takes it: a dot in it is a slash there.
+fn in_sysctl(interface: &str) -> String {
+    interface.replace('.', "/")
 }

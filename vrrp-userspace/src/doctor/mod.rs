@@ -4,6 +4,8 @@ mod host;
 mod instances;
 mod wire;
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 pub use host::Host;
@@ -85,6 +87,8 @@ pub struct Case<'a> {
     pub table: &'a InterfaceTable,
     /// What was heard, by interface.
     pub heard: &'a [(String, Lan)],
+    /// For how long.
+    pub listened: Duration,
 }
 
 /// Looks at everything.

@@ -227,7 +227,7 @@ fn checks(page: &mut Page, status: &Status) {
 }
 
 fn told(page: &mut Page, status: &Status) {
-    let to = |name: &str| vec![label("to", name)];
+    let to = |name: &str| vec![label("to", without_secrets(name))];
     let all = &status.told;
     page.counters(
         "xvrrp_events_sent",
@@ -249,4 +249,33 @@ fn told(page: &mut Page, status: &Status) {
 #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
 const fn float(count: usize) -> f64 {
     count as f64
+}
+
+/// Of a URL only who it goes to: what is behind that may be a key.
+fn without_secrets(name: &str) -> &str {
+    let Some(begin) = name.find("://").map(|at| at + 3) else {
+        return name;
+    };
+    let rest = name.get(begin..).unwrap_or_default();
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let host = rest.get(..end).unwrap_or_default();
+    // Nor what stands before the host.
+    host.rsplit_once('@').map_or_else(
+        || name.get(..begin + end).unwrap_or_default(),
+        |(_, host)| host,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_secrets;
+
+    #[test]
+    fn labels_have_no_keys() {
+        let key = "https://hooks.example.com/services/T0/B1/secret";
+        assert_eq!(without_secrets(key), "https://hooks.example.com");
+        let password = "http://me:pass@10.0.0.1:80/x";
+        assert_eq!(without_secrets(password), "10.0.0.1:80");
+        assert_eq!(without_secrets("/run/fifo"), "/run/fifo");
+    }
 }

@@ -12,10 +12,15 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
 use tokio::{
     net::TcpListener,
     runtime,
-    sync::{Mutex, mpsc, oneshot},
+    sync::{Mutex, Semaphore, mpsc, oneshot},
     time::{sleep, timeout},
 };
 
@@ -29,6 +34,12 @@ use crate::{
 const TRY_AGAIN: Duration = Duration::from_secs(2);
 /// How long the daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How many may be connected at once: descriptors are for more important things.
+const CONNECTIONS: usize = 16;
+/// How long headers may take, and with them the pause between two questions.
+const HEADERS: Duration = Duration::from_secs(20);
+/// How long anybody may stay.
+const CONNECTION: Duration = Duration::from_mins(1);
 const OPEN_METRICS: &str = "application/openmetrics-text";
 const NEWER: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const OLDER: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -81,16 +92,37 @@ async fn listen(address: SocketAddr, routes: Router) {
             Ok(listener) => {
                 is_told = false;
                 tracing::info!("metrics: http://{address}/metrics");
-                axum::serve(listener, routes.clone()).await
+                accept(&listener, &routes).await
             }
-            Err(error) => Err(error),
+            Err(error) => error,
         };
-        if let Err(error) = failed
-            && !std::mem::replace(&mut is_told, true)
-        {
-            tracing::error!("metrics: cannot listen on {address}: {error}; trying again");
+        if !std::mem::replace(&mut is_told, true) {
+            tracing::error!("metrics: cannot listen on {address}: {failed}; trying again");
         }
         sleep(TRY_AGAIN).await;
+    }
+}
+
+/// Serves whoever comes, until the socket fails. Who is slow or idle keeps the place of nobody else but those who
+/// ask here.
+async fn accept(listener: &TcpListener, routes: &Router) -> io::Error {
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let place = Arc::clone(&room).acquire_owned().await;
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => return error,
+        };
+        let service = TowerToHyperService::new(routes.clone());
+        tokio::spawn(async move {
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADERS)
+                .serve_connection(TokioIo::new(stream), service);
+            // An error is the client's.
+            let _ = timeout(CONNECTION, connection).await;
+            drop(place);
+        });
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Finding {
     pub what: String,
     /// What to do about it.
     pub help: String,
+    /// It does not work as it is; otherwise somebody should know.
+    pub is_serious: bool,
 }
 
 impl Lan {
@@ -48,6 +50,7 @@ impl Lan {
                         what: format!("{address} belongs to VRID {other} as well"),
                         help: "an address belongs to one virtual router; take it out of one"
                             .to_owned(),
+                        is_serious: true,
                     });
                 }
             }
@@ -65,15 +68,15 @@ impl VirtualRouter {
 }
 
 fn of_one(it: &VirtualRouter) -> Vec<Finding> {
-    let mut all = Vec::new();
-    let mut find = |what: String, help: &str| {
-        all.push(Finding {
-            vrid: it.vrid,
-            vlan: it.vlan,
-            what,
-            help: help.to_owned(),
-        });
+    let finding = |what: String, help: &str, is_serious| Finding {
+        vrid: it.vrid,
+        vlan: it.vlan,
+        what,
+        help: help.to_owned(),
+        is_serious,
     };
+    let mut all = Vec::new();
+    let mut find = |what: String, help: &str| all.push(finding(what, help, true));
     let masters = it.masters_at_once();
     if masters.len() > 1 {
         let names = masters
@@ -98,8 +101,9 @@ fn of_one(it: &VirtualRouter) -> Vec<Finding> {
             "no router that keeps to the RFC counts them; mend that router",
         );
     }
+    let mut note = |what: String, help: &str| all.push(finding(what, help, false));
     for (source, router) in &it.routers {
-        of_router(*source, router, &mut find);
+        of_router(*source, router, &mut note);
     }
     all
 }

@@ -82,6 +82,8 @@ pub struct Rejected {
     pub count: u64,
 }
 
+/// How many senders and reasons are told apart: anybody can make up more.
+const REJECTED: usize = 64;
 /// So many changes of the sender, one soon after the other, are two that speak at the same time: a failover
 /// and a way back are two.
 const CHANGES: usize = 3;
@@ -172,7 +174,7 @@ impl VirtualRouter {
         if let Some(known) = known {
             known.count += 1;
             known.last = advert.clone();
-        } else {
+        } else if self.rejected.len() < REJECTED {
             self.rejected.push(Rejected {
                 source: advert.source,
                 reason,
@@ -198,11 +200,13 @@ impl VirtualRouter {
         let (Some(first), Some(last)) = (self.changes.front(), self.changes.back()) else {
             return Vec::new();
         };
-        if self.changes.len() < CHANGES || last - first > SOON * interval_ns {
+        if self.changes.len() < CHANGES || last.saturating_sub(*first) > SOON * interval_ns {
             return Vec::new();
         }
         let recent = self.routers.iter();
-        let recent = recent.filter(|(_, it)| last.saturating_sub(it.last_ns) < SOON * interval_ns);
+        let recent = recent.filter(|(_, it)| {
+            it.priority > 0 && last.saturating_sub(it.last_ns) < SOON * interval_ns
+        });
         recent.map(|(source, it)| (*source, it)).collect()
     }
 }

@@ -35,11 +35,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, screen: &Screen) {
     }
     frame.render_widget(transitions(screen, timeline), timeline);
     frame.render_widget(footer(screen), foot);
-    match screen.mode {
+    match &screen.mode {
         Mode::Help => popup(frame, HELP),
-        Mode::Sure { drain } => {
-            let name = screen.selected().map_or("", |it| &it.name);
-            let what = if drain {
+        Mode::Sure { name, drain } => {
+            let what = if *drain {
                 format!(
                     "drain {name}: give up the mastership and stay out?\n\ny: yes   any other key: no"
                 )

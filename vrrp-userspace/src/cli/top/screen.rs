@@ -34,7 +34,7 @@ pub(super) struct Screen {
 }
 
 /// What keys mean at the moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Mode {
     #[default]
     List,
@@ -42,8 +42,9 @@ pub(super) enum Mode {
     Depth,
     /// Letters go to the filter.
     Filter,
-    /// Whether to drain (or undrain) the selected instance.
+    /// Whether to drain (or undrain) this instance, whatever is selected by then.
     Sure {
+        name: String,
         drain: bool,
     },
     Help,
@@ -158,12 +159,17 @@ impl Screen {
         if key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL) {
             return Wish::Quit;
         }
-        match self.mode {
+        match &self.mode {
             Mode::Filter => self.edit(key.code),
-            Mode::Sure { drain } => {
+            Mode::Sure { name, drain } => {
+                let (whom, drain) = (Whom::Instance(name.clone()), *drain);
                 self.mode = Mode::List;
                 if key.code == KeyCode::Char('y') {
-                    return self.hand(drain);
+                    return Wish::Hand(if drain {
+                        Hand::Drain(whom)
+                    } else {
+                        Hand::Undrain(whom)
+                    });
                 }
             }
             Mode::List | Mode::Depth | Mode::Help => return self.choose(key.code),
@@ -211,28 +217,19 @@ impl Screen {
             KeyCode::PageDown => self.selected += 20,
             KeyCode::Char('s') => self.order = self.order.next(),
             KeyCode::Char('/') => self.mode = Mode::Filter,
-            KeyCode::Char('d') if self.selected().is_some() => {
-                self.mode = Mode::Sure { drain: true };
-            }
-            KeyCode::Char('u') if self.selected().is_some() => {
-                self.mode = Mode::Sure { drain: false };
-            }
+            KeyCode::Char('d') => self.ask(true),
+            KeyCode::Char('u') => self.ask(false),
             _ => {}
         }
         self.stay_inside();
         Wish::Nothing
     }
 
-    fn hand(&self, drain: bool) -> Wish {
-        let Some(instance) = self.selected() else {
-            return Wish::Nothing;
-        };
-        let whom = Whom::Instance(instance.name.clone());
-        Wish::Hand(if drain {
-            Hand::Drain(whom)
-        } else {
-            Hand::Undrain(whom)
-        })
+    /// Asks whether that is meant.
+    fn ask(&mut self, drain: bool) {
+        if let Some(name) = self.selected().map(|it| it.name.clone()) {
+            self.mode = Mode::Sure { name, drain };
+        }
     }
 
     fn stay_inside(&mut self) {
