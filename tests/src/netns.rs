@@ -219,6 +219,18 @@ impl Lan {
         Ipv4Addr::new(10, 9, 0, number + 1)
     }
 
+    /// A wire between two hosts, beside the LAN; it has this name at both ends.
+    pub fn wire(&self, between: [usize; 2], device: &str) {
+        let [one, other] = between.map(|number| &self.hosts[number]);
+        let peer = other.name();
+        one.ip(&format!(
+            "link add {device} type veth peer name {device} netns {peer}"
+        ));
+        for host in [one, other] {
+            host.ip(&format!("link set {device} up"));
+        }
+    }
+
     /// The MAC of a host.
     pub fn mac(&self, number: u8) -> [u8; 6] {
         self.hosts[usize::from(number)].mac("eth0")

@@ -83,13 +83,7 @@ fn a_broken_host_is_told_what_to_do() {
     let host = &lan.hosts[0];
     sysctl(host, "net.ipv4.ip_nonlocal_bind", "0");
     sysctl(host, "net.ipv4.conf.eth0.rp_filter", "1");
-    let other = &lan.hosts[1];
-    host.ip(&format!(
-        "link add eth9 type veth peer name p9 netns {}",
-        other.name()
-    ));
-    host.ip("link set eth9 up");
-    other.ip("link set p9 up");
+    lan.wire([0, 1], "eth9");
     let nowhere = instance(100, 0.1, "")
         .replace("vrrp_instance VI", "vrrp_instance VN")
         .replace("interface eth0", "interface eth7")

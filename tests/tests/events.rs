@@ -206,13 +206,7 @@ fn a_member_of_a_group_names_the_other_one() {
     let lan = Lan::pair();
     let scratch = Scratch::new("events-group");
     let host: &Namespace = &lan.hosts[0];
-    let other = &lan.hosts[1];
-    host.ip(&format!(
-        "link add eth9 type veth peer name p9 netns {}",
-        other.name()
-    ));
-    host.ip("link set eth9 up");
-    other.ip("link set p9 up");
+    lan.wire([0, 1], "eth9");
     let member = |name: &str, vrid: u8, more: &str| {
         instance(100, 0.1, more)
             .replace("vrrp_instance VI", &format!("vrrp_instance {name}"))

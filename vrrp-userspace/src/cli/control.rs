@@ -27,12 +27,9 @@ pub(super) struct StatusArguments {
 }
 
 #[derive(Args)]
-pub(super) struct EventsArguments {
+struct Asked {
     /// Only what is about this instance or check
     subject: Option<String>,
-    /// How many, of the last ones
-    #[arg(long, short = 'n', default_value_t = 20)]
-    count: usize,
     /// For programs: one JSON object per line
     #[arg(long)]
     json: bool,
@@ -41,17 +38,21 @@ pub(super) struct EventsArguments {
 }
 
 #[derive(Args)]
+pub(super) struct EventsArguments {
+    #[command(flatten)]
+    asked: Asked,
+    /// How many, of the last ones
+    #[arg(long, short = 'n', default_value_t = 20)]
+    count: usize,
+}
+
+#[derive(Args)]
 pub(super) struct WatchArguments {
-    /// Only what is about this instance or check
-    subject: Option<String>,
+    #[command(flatten)]
+    asked: Asked,
     /// How many of the last ones come first
     #[arg(long, short = 'n', default_value_t = 0)]
     count: usize,
-    /// For programs: one JSON object per line
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    run_dir: RunDir,
 }
 
 #[derive(Args)]
@@ -139,21 +140,21 @@ pub(super) fn status(arguments: &StatusArguments) -> Result<ExitCode> {
 }
 
 pub(super) fn events(arguments: &EventsArguments) -> Result<ExitCode> {
-    let socket = socket(&arguments.run_dir)?;
+    let socket = socket(&arguments.asked.run_dir)?;
     let all = ask(PATIENCE, control::events(&socket, 0, 0))?;
-    for event in last(&all, arguments.subject.as_deref(), arguments.count) {
-        print(&line(&event, arguments.json)?);
+    for event in last(&all, arguments.asked.subject.as_deref(), arguments.count) {
+        print(&line(&event, arguments.asked.json)?);
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Until somebody ends it; the daemon may be replaced meanwhile.
 pub(super) fn watch(arguments: &WatchArguments) -> Result<ExitCode> {
-    let socket = socket(&arguments.run_dir)?;
+    let socket = socket(&arguments.asked.run_dir)?;
     let all = ask(PATIENCE, control::events(&socket, 0, 0))?;
-    let subject = arguments.subject.as_deref();
+    let subject = arguments.asked.subject.as_deref();
     for event in last(&all, subject, arguments.count) {
-        print(&line(&event, arguments.json)?);
+        print(&line(&event, arguments.asked.json)?);
     }
     let mut after = all.last().map_or(0, |last| last.number);
     let runtime = runtime::Builder::new_current_thread()
@@ -173,7 +174,7 @@ pub(super) fn watch(arguments: &WatchArguments) -> Result<ExitCode> {
                 is_away = false;
                 for event in &came {
                     let is_meant = subject.is_none_or(|subject| event.is_about(subject));
-                    if is_meant && !print(&line(event, arguments.json)?) {
+                    if is_meant && !print(&line(event, arguments.asked.json)?) {
                         return Ok(ExitCode::SUCCESS);
                     }
                     after = event.number;

@@ -1,8 +1,10 @@
 //! One virtual router: its machine, its frames, and the carrying out of actions in order.
 
+mod belongings;
 mod inheriting;
+mod speaking;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use tokio::sync::mpsc::UnboundedSender;
 use vrrp_common::{
@@ -10,20 +12,20 @@ use vrrp_common::{
     election::{Action, Actions, Cause, Election, Event, State, group::Stance},
     slot::{Facts, Heard, Slot},
     validate,
-    vrrp::{PRIORITY_RESIGN, Source},
+    vrrp::Source,
 };
 
 use super::{
-    Audience, Command, ElectionHandle, Home, Notice, RouterSnapshot, RouterSpec, Tally, Transition,
+    ElectionHandle, Notice, RouterSnapshot, RouterSpec, Tally, Transition,
     frames::Frames,
     mistakes::{Mistakes, Own},
-    outbox::{Fate, Outbox},
+    outbox::Outbox,
     pacer::Pacer,
 };
 use crate::{
     clock,
     dataplane::SlotTable,
-    net::{Belonging, Change, Job, PacketSocket, Refused, UnicastSocket, Worker},
+    net::{Change, PacketSocket, UnicastSocket, Worker},
 };
 
 /// What a virtual router carries its actions out with.
@@ -179,89 +181,6 @@ impl Router {
         }
     }
 
-    /// Another virtual router has taken addresses off our interface, and the kernel may have taken
-    /// ours with them, as the secondary addresses of one that went. Adding what is there already
-    /// changes nothing.
-    pub(super) fn restore_addresses(&self, tools: &Tools) {
-        if self.election.state() == State::Master {
-            self.change(Change::Add, self.spec.belongings.clone(), tools);
-        }
-    }
-
-    /// Somebody removed one of our belongings, or a link of theirs came.
-    pub(super) fn restore(&mut self, tools: &Tools) {
-        if self.election.state() == State::Master {
-            self.tally.restored += 1;
-            self.has_moved = true;
-            self.restore_addresses(tools);
-        }
-    }
-
-    /// The interfaces whose addresses this router has just removed, once.
-    pub(super) fn take_removed(&mut self) -> BTreeSet<u32> {
-        std::mem::take(&mut self.removed_from)
-    }
-
-    /// The interfaces that its addresses are on.
-    pub(super) fn interfaces(&self) -> impl Iterator<Item = u32> {
-        let addresses = self.spec.belongings.iter().filter_map(Belonging::address);
-        addresses.map(|(ifindex, _)| ifindex)
-    }
-
-    /// The interface, its MAC or its address changed, or where the belongings are.
-    pub(super) fn relocate(&mut self, home: Home, belongings: Arc<[Belonging]>, tools: &Tools) {
-        let moved = *self.spec.belongings != *belongings;
-        let had = std::mem::replace(&mut self.spec.belongings, belongings);
-        let before = std::mem::replace(&mut self.spec.home, home);
-        if let Some(slot) = tools.slots.get(self.spec.slot) {
-            slot.publish_port(home.port);
-        }
-        if before.source != home.source || !before.is_on(&home) {
-            self.open_unicast(tools);
-        }
-        self.build_frames();
-        if moved || before.ifindex != home.ifindex || before.mac != home.mac {
-            // What they say is not so any more.
-            tools.outbox.forget_repeats(self.spec.id);
-        }
-        if self.election.state() == State::Init
-            && home.ifindex != 0
-            && let Some(inheritance) = self.spec.inheritance.take()
-        {
-            self.inherit(&inheritance, tools);
-            if inheritance.tenure.is_some() {
-                return;
-            }
-        }
-        let idle = matches!(self.election.state(), State::Init | State::Fault);
-        if idle && moved && !self.spec.owner {
-            // Whatever a daemon that crashed has left there goes before anything else happens.
-            self.change(Change::Remove, self.spec.belongings.clone(), tools);
-        }
-        if moved && self.election.state() == State::Master {
-            let goes =
-                |entry: &&Belonging| !self.spec.belongings.iter().any(|it| it.is_alike(entry));
-            let gone: Arc<[Belonging]> = had.iter().filter(goes).cloned().collect();
-            // Others may have lost secondary addresses with one of these.
-            self.removed_from = gone
-                .iter()
-                .filter_map(Belonging::address)
-                .map(|it| it.0)
-                .collect();
-            self.change(Change::Remove, gone, tools);
-            self.change(Change::Add, self.spec.belongings.clone(), tools);
-            self.has_moved = true;
-        }
-        if before.mac != home.mac {
-            self.handle(Event::Mac(home.mac), tools);
-        }
-        if let Some(ip) = home.source
-            && before.source != home.source
-        {
-            self.handle(Event::Source(Source::of(ip)), tools);
-        }
-    }
-
     /// The configuration changed. Where it lives and what it has there is told by [`Self::relocate`].
     pub(super) fn reconfigure(&mut self, spec: RouterSpec, tools: &Tools) {
         let had = self.spec.clone();
@@ -280,19 +199,6 @@ impl Router {
         self.build_frames();
         self.handle(Event::Settings(self.spec.settings), tools);
         self.look(tools);
-    }
-
-    /// The addresses are in place, and the lease may be granted. Until it is, the kernel judges
-    /// adverts as for a backup, and one that beats us is no news to it: so the slot is looked at
-    /// before, and again after the store.
-    pub(super) fn settled(&mut self, epoch: u64, refused: u32, tools: &Tools) {
-        self.tally.refused += u64::from(refused);
-        self.look(tools);
-        self.handle(Event::Settled(epoch), tools);
-        self.look(tools);
-        if std::mem::take(&mut self.has_moved) && self.election.state() == State::Master {
-            self.announce(1, tools);
-        }
     }
 
     /// Returns what has happened by it.
@@ -366,173 +272,10 @@ impl Router {
         }
     }
 
-    /// Sends one advert, or leaves that to the end of the turn. Says whether the kernel took it and it
-    /// vouches for us.
-    fn advertise(&mut self, priority: u8, decided_ns: u64, slot: &Slot, tools: &Tools) -> bool {
-        let resigns = priority == PRIORITY_RESIGN;
-        if !self.frames.can_advertise() {
-            return false;
-        }
-        slot.store_decided(decided_ns);
-        if let Some(before) = self.slot_of_before(tools) {
-            before.store_decided(decided_ns);
-        }
-        let ifindex = self.spec.home.ifindex;
-        if !resigns
-            && tools.outbox.is_open()
-            && let Some(frame) = self.frames.advert_to_group()
-        {
-            let whose = (self.spec.id, self.spec.slot);
-            tools.outbox.advertise(whose, decided_ns, ifindex, frame);
-            return false;
-        }
-        // The kernel's fence has the last word; where there is none, this is all there is.
-        if !resigns && !slot.may_advertise(clock::now_ns()) {
-            return self.fenced();
-        }
-        let unicast = self.unicast.as_ref();
-        let sent = self
-            .frames
-            .send_advert(resigns, ifindex, &tools.socket, unicast);
-        // It does not always tell the sender.
-        if !resigns && !slot.may_advertise(clock::now_ns()) {
-            return self.fenced();
-        }
-        if let Err(error) = sent {
-            self.send_failed(&error.to_string(), tools);
-            return false;
-        }
-        self.has_sent(resigns);
-        !resigns
-    }
-
     const fn has_sent(&mut self, resigns: bool) {
         self.fails_to_send = false;
         self.tally.adverts_sent += 1;
         self.tally.priority_zero_sent += resigns as u64;
-    }
-
-    /// What has become of an advert that waited for the end of the turn. Says whether there is something to
-    /// look at.
-    pub(super) fn has_advertised(
-        &mut self,
-        (decided_ns, now_ns): (u64, u64),
-        fate: &Fate,
-        tools: &Tools,
-    ) -> bool {
-        // The fence does not always tell the sender.
-        let slot = tools.slots.get(self.spec.slot);
-        let may = slot.is_some_and(|slot| slot.may_advertise(now_ns));
-        match fate {
-            // What the fence refuses looks like a failure of the kernel's.
-            Fate::HeldBack | Fate::Failed(_) | Fate::Sent if !may => {
-                self.fenced();
-            }
-            Fate::HeldBack => {
-                self.fenced();
-            }
-            Fate::Failed(why) => self.send_failed(why, tools),
-            Fate::Sent => {
-                self.has_sent(false);
-                self.handle_at(decided_ns, Event::Advertised(decided_ns), tools);
-            }
-        }
-        self.was_fenced
-    }
-
-    /// An advert was too late: it vouches for nothing, and there is something to look at.
-    const fn fenced(&mut self) -> bool {
-        self.tally.adverts_fenced += 1;
-        self.was_fenced = true;
-        false
-    }
-
-    /// Told once per failure that lasts, not once per advert.
-    fn send_failed(&mut self, what: &str, tools: &Tools) {
-        self.tally.send_failures += 1;
-        if !std::mem::replace(&mut self.fails_to_send, true) {
-            tools.notify(Notice::SendFailed {
-                id: self.spec.id,
-                what: what.to_owned(),
-            });
-        }
-    }
-
-    /// The socket for unicast peers belongs to a source address and an interface.
-    fn open_unicast(&mut self, tools: &Tools) {
-        self.unicast = None;
-        let Audience::Peers(_, ttl) = &self.spec.audience else {
-            return;
-        };
-        let Some(source) = self.spec.home.source else {
-            return;
-        };
-        match UnicastSocket::open(self.spec.home.ifindex, source, *ttl) {
-            Ok(socket) => self.unicast = Some(socket),
-            Err(error) => self.send_failed(&format!("from {source}: {error}"), tools),
-        }
-    }
-
-    /// An announcement that waited for its turn has been sent, or the kernel did not take it.
-    pub(super) const fn has_announced(&mut self, is_sent: bool) {
-        self.tally.announcements_sent += is_sent as u64;
-        self.tally.send_failures += !is_sent as u64;
-    }
-
-    fn announce(&mut self, repeat: u32, tools: &Tools) {
-        let RouterSpec { id, slot, pace, .. } = self.spec;
-        if !pace.is_free() {
-            let frames = self.frames.rounds(repeat);
-            tools.pacer.queue(id, slot, pace, &frames);
-            return;
-        }
-        if tools.outbox.is_open() {
-            let round = self.frames.round();
-            return tools.outbox.announce((id, slot), &round, repeat);
-        }
-        let frames = self.frames.rounds(repeat);
-        let failures = tools.socket.send(&frames);
-        self.tally.send_failures += failures.len() as u64;
-        if failures.is_empty() {
-            self.tally.announcements_sent += frames.len() as u64;
-        }
-    }
-
-    /// Changes belongings; what is added is for the promotion that we are in.
-    fn change(&self, change: Change, belongings: Arc<[Belonging]>, tools: &Tools) {
-        let id = self.spec.id;
-        let epoch = self.election.standing().epoch;
-        let mailbox = tools.mailbox.clone();
-        let notices = tools.notices.clone();
-        let done = move |refused: Vec<Refused>| {
-            let count = u32::try_from(refused.len()).unwrap_or(u32::MAX);
-            for Refused { what, error } in refused {
-                let verb = if change == Change::Add {
-                    "add"
-                } else {
-                    "remove"
-                };
-                let what = format!("{verb} {what}: {error}");
-                // An error means that the process is ending.
-                let _ = notices.send(Notice::Refused { id, what });
-            }
-            if change == Change::Add {
-                mailbox.send(Command::Settled {
-                    id,
-                    epoch,
-                    refused: count,
-                });
-            }
-        };
-        // Where only some go, the MAC stays.
-        let is_whole = change == Change::Add || Arc::ptr_eq(&belongings, &self.spec.belongings);
-        tools.worker.submit(Job {
-            change,
-            belongings,
-            keep_own: self.spec.owner,
-            virtual_mac: self.spec.home.virtual_mac().filter(|_| is_whole),
-            done: Box::new(done),
-        });
     }
 
     fn enter(&mut self, state: State, cause: Cause, slot: &Slot, tools: &Tools) {
