@@ -3,10 +3,10 @@
 
 use vrrp_common::{
     election::{
-        Action, Election, Tenure,
+        Action, Election, Event, Tenure,
         group::{self, Order},
     },
-    slot::Slot,
+    slot::{Heard, Slot, Surroundings},
     timers,
     vrrp::{Advert, ChecksumForm, Source},
 };
@@ -17,8 +17,28 @@ use super::{Fault, NodeSpec};
 pub(super) struct Virtual {
     pub(super) election: Election,
     pub(super) slot: Slot,
+    /// What the last look has found.
+    pub(super) surroundings: Surroundings,
     /// Counts deadlines: an older wake-up means nothing.
     pub(super) generation: u64,
+}
+
+impl Virtual {
+    /// What to look at now. What the daemon passes over must come to the same.
+    pub(super) fn read(&mut self, now: u64) -> Heard {
+        let again = self.slot.heard_again(&self.surroundings);
+        let heard = self.slot.heard();
+        let mut passed = self.election.clone();
+        if again.is_some_and(|again| passed.hear_again(now, again)) {
+            let mut looked = self.election.clone();
+            let actions = looked.handle(now, Event::Look(heard));
+            assert_eq!(actions.iter().next(), None, "passed over");
+            assert_eq!(passed, looked);
+        }
+        self.slot.acknowledge(heard.news_seq);
+        self.surroundings = heard.surroundings();
+        heard
+    }
 }
 
 /// The rest of what a virtual router was about to do.
@@ -62,6 +82,7 @@ impl Machine {
             Virtual {
                 election,
                 slot,
+                surroundings: Surroundings::default(),
                 generation: 0,
             }
         };

@@ -372,9 +372,7 @@ impl Cluster {
     }
 
     fn look(&mut self, at: At) {
-        let slot = &self.nodes[at.node].routers[at.router].slot;
-        let heard = slot.heard();
-        slot.acknowledge(heard.news_seq);
+        let heard = self.nodes[at.node].routers[at.router].read(self.now);
         self.act(at, Event::Look(heard));
     }
 

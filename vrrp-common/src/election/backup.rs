@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The timers of a backup.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Backup {
     /// When the Master_Down timer was last restarted.
     reference_ns: u64,
@@ -206,6 +206,31 @@ impl Election {
             && facts.priority != PRIORITY_RESIGN
             && at_ns > 0
             && now_ns < at_ns + patience
+    }
+
+    /// The master that is known was heard again, and said what it had said ([`Slot::heard_again`]): restarts
+    /// Master_Down, which is all that [`super::Event::Look`] would do then. False where that has more to
+    /// decide; nothing has changed then.
+    ///
+    /// [`Slot::heard_again`]: crate::slot::Slot::heard_again
+    pub fn hear_again(&mut self, now_ns: u64, (at_ns, facts): (u64, Facts)) -> bool {
+        let Role::Backup(backup) = &self.role else {
+            return false;
+        };
+        let is_known = backup.master_priority == Some(facts.priority)
+            && backup.master_interval_ns == timers::interval_ns(facts.interval_cs)
+            && facts.priority != PRIORITY_RESIGN;
+        let is_at_rest = backup.ready.is_none()
+            && backup.listen_until_ns.is_none()
+            && !matches!(backup.preemption, Preemption::Waiting(_));
+        let over_ns = at_ns + self.patience(backup.master_interval_ns, false);
+        if !is_known || !is_at_rest || at_ns <= backup.reference_ns || over_ns <= now_ns {
+            return false;
+        }
+        if let Role::Backup(backup) = &mut self.role {
+            backup.reference_ns = at_ns;
+        }
+        true
     }
 
     pub(super) fn look_as_backup(&mut self, now_ns: u64, heard: &Heard, actions: &mut Actions) {

@@ -14,7 +14,7 @@ const REASSERT_GAP_NS: u64 = 10 * timers::NS_PER_MS;
 const REANNOUNCE_GAP_NS: u64 = timers::NS_PER_S;
 
 /// The timers of a master.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Master {
     /// When this promotion happened.
     since_ns: u64,
@@ -64,7 +64,7 @@ pub struct Reign {
 }
 
 /// An interval that adverts still keep to, though they carry a longer one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct OldCadence {
     interval_ns: u64,
     /// How many adverts more.

@@ -161,7 +161,7 @@ pub enum Event {
 }
 
 /// One virtual router's election.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Election {
     /// Adverts go with those of many others.
     shares_beat: bool,
@@ -171,7 +171,7 @@ pub struct Election {
 }
 
 /// A state owns exactly the deadlines that mean something in it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Role {
     Init,
     Backup(Backup),

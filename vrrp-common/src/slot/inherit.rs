@@ -25,6 +25,8 @@ impl Slot {
             (&to.lesser, &from.lesser),
             (&to.foreign_zero, &from.foreign_zero),
             (&to.answered, &from.answered),
+            (&to.late, &from.late),
+            (&to.very_late, &from.very_late),
             (&to.claim_ns, &from.claim_ns),
             (&to.claim_mac, &from.claim_mac),
             (&to.reject_ns, &from.reject_ns),

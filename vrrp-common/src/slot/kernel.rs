@@ -25,6 +25,9 @@ impl Slot {
         let news = match bearing(advert, is_master, &standing, self.is_from_master(advert)) {
             Bearing::Holds | Bearing::Resigns => {
                 let news = kernel.master.replace(&facts);
+                if !news {
+                    self.count_gap(facts.interval_cs, now_ns);
+                }
                 kernel.master_mac.replace(advert.mac);
                 kernel.seen_ns.store(now_ns);
                 kernel.accepted.add_one();
@@ -51,6 +54,19 @@ impl Slot {
             }
         };
         news && self.ring()
+    }
+
+    /// Counts an advert that came late after the one before of the same master.
+    #[inline(always)]
+    fn count_gap(&self, interval_cs: u16, now_ns: u64) {
+        let interval = timers::interval_ns(interval_cs);
+        let gap = now_ns.wrapping_sub(self.kernel.seen_ns.load());
+        if gap > interval + interval / 2 {
+            self.kernel.late.add_one();
+            if gap > 2 * interval + interval / 2 {
+                self.kernel.very_late.add_one();
+            }
+        }
     }
 
     /// Whether the sender is the master we know: the last we obeyed, by the same MAC, for anybody can

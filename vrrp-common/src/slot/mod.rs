@@ -23,7 +23,7 @@ pub use bearing::{Bearing, bearing, beats};
 pub use facts::{FactWords, Facts};
 use rules::RuleWords;
 pub use rules::{LeaseMode, Rules, Transport};
-pub use user::{Heard, Standing};
+pub use user::{Heard, Standing, Surroundings};
 pub use word::Word;
 
 /// What the kernel program writes.
@@ -33,7 +33,8 @@ pub use word::Word;
 ///  32 accepted   40 lesser     48 foreign_zero 56 answered
 ///  64 master (source high, low, packed)   88 other (source high, low, packed)
 /// 112 claim_ns  120 claim_mac
-/// 128 reject_ns 136 reject_reason 144 reject source (high, low)   160 master_mac   168 spare
+/// 128 reject_ns 136 reject_reason 144 reject source (high, low)   160 master_mac   168 late
+/// 176 very_late 184 spare
 /// ```
 #[repr(C, align(64))]
 pub struct KernelHalf {
@@ -69,7 +70,11 @@ pub struct KernelHalf {
     reject_low: Word,
     /// Ethernet source of the last advert that held us down.
     master_mac: Word,
-    spare: [Word; 3],
+    /// Adverts of a master that came more than 1.5 of its intervals after the one before.
+    late: Word,
+    /// And those that came more than 2.5 after it.
+    very_late: Word,
+    spare: Word,
 }
 
 /// What user space writes.
@@ -141,7 +146,9 @@ impl Slot {
                 reject_high: Word::new(0),
                 reject_low: Word::new(0),
                 master_mac: Word::new(0),
-                spare: [const { Word::new(0) }; 3],
+                late: Word::new(0),
+                very_late: Word::new(0),
+                spare: Word::new(0),
             },
             user: UserHalf {
                 lease_ns: Word::new(0),

@@ -51,6 +51,35 @@ pub struct Heard {
     pub foreign_zero: u64,
     /// ARP questions answered.
     pub answered: u64,
+    /// Adverts of a master that came more than 1.5 of its intervals after the one before: one was lost, or
+    /// the master was busy.
+    pub late: u64,
+    /// And those that came more than 2.5 after it.
+    pub very_late: u64,
+}
+
+/// What stays as it is while nobody but the master speaks, and the master says what it always says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    master: Facts,
+    other_ns: u64,
+    claim_ns: u64,
+    reject_ns: u64,
+    foreign_zero: u64,
+}
+
+impl Heard {
+    /// What to compare with at the next look.
+    #[must_use]
+    pub const fn surroundings(&self) -> Surroundings {
+        Surroundings {
+            master: self.master,
+            other_ns: self.other_ns,
+            claim_ns: self.claim_ns,
+            reject_ns: self.reject_ns,
+            foreign_zero: self.foreign_zero,
+        }
+    }
 }
 
 impl Slot {
@@ -117,6 +146,22 @@ impl Slot {
         self.kernel.news_seq.load() != self.user.news_read.load()
     }
 
+    /// When the master was heard last, and what it said, where everything else is as it was `before`: no
+    /// news, and nobody else. It is written after what the advert said, and so read before it.
+    #[must_use]
+    pub fn heard_again(&self, before: &Surroundings) -> Option<(u64, Facts)> {
+        let kernel = &self.kernel;
+        let seen_ns = kernel.seen_ns.load();
+        let is_still = kernel.master.load() == before.master
+            && kernel.other_ns.load() == before.other_ns
+            && kernel.claim_ns.load() == before.claim_ns
+            && kernel.reject_ns.load() == before.reject_ns
+            && kernel.foreign_zero.load() == before.foreign_zero
+            && before.other_ns < seen_ns
+            && !self.has_news();
+        is_still.then_some((seen_ns, before.master))
+    }
+
     /// Reads the kernel half. `news_seq` is read first, so that whatever changes meanwhile counts
     /// as news again.
     #[must_use]
@@ -141,6 +186,8 @@ impl Slot {
             lesser: kernel.lesser.load(),
             foreign_zero: kernel.foreign_zero.load(),
             answered: kernel.answered.load(),
+            late: kernel.late.load(),
+            very_late: kernel.very_late.load(),
         }
     }
 }

@@ -25,11 +25,12 @@ use crate::{
 };
 
 pub(super) fn build(daemon: &Daemon, snapshots: &[RouterSnapshot], told: Vec<Told>) -> Status {
+    let unfenced = unfenced(daemon);
     let pairs = snapshots.iter().filter_map(|snapshot| {
         daemon
             .supervised
             .get(&snapshot.id)
-            .map(|supervised| instance(daemon, supervised, snapshot))
+            .map(|supervised| instance(daemon, supervised, snapshot, &unfenced))
     });
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -48,7 +49,12 @@ pub(super) fn build(daemon: &Daemon, snapshots: &[RouterSnapshot], told: Vec<Tol
     }
 }
 
-fn instance(daemon: &Daemon, supervised: &Supervised, snapshot: &RouterSnapshot) -> InstanceStatus {
+fn instance(
+    daemon: &Daemon,
+    supervised: &Supervised,
+    snapshot: &RouterSnapshot,
+    unfenced: &[String],
+) -> InstanceStatus {
     let config = &supervised.instance;
     let checks = supervised.shares.iter().map(|share| CheckShare {
         name: share.name.clone(),
@@ -94,7 +100,10 @@ fn instance(daemon: &Daemon, supervised: &Supervised, snapshot: &RouterSnapshot)
         next_deadline_ms: snapshot
             .deadline_ns
             .map(|at| between_ms(snapshot.now_ns, at)),
-        unfenced: unfenced(daemon, config),
+        unfenced: match config.family() {
+            Family::V4 => unfenced.to_vec(),
+            Family::V6 => Vec::new(),
+        },
         mistakes: snapshot
             .mistakes
             .iter()
@@ -129,10 +138,7 @@ fn placed(config: &Instance) -> Vec<AddressStatus> {
 /// Where the kernel would answer beside the interfaces that are attached: it does so for every address that
 /// the machine has, unless `arp_ignore` says otherwise. Neighbour Discovery is answered on the interface of
 /// the address alone.
-fn unfenced(daemon: &Daemon, config: &Instance) -> Vec<String> {
-    if config.family() == Family::V6 {
-        return Vec::new();
-    }
+fn unfenced(daemon: &Daemon) -> Vec<String> {
     let table = daemon.interfaces.borrow();
     let others = table.iter().filter(|interface| {
         interface.running
@@ -200,6 +206,8 @@ fn counters(snapshot: &RouterSnapshot) -> BTreeMap<String, u64> {
     let (heard, tally) = (&snapshot.heard, &snapshot.tally);
     [
         ("adverts_accepted", heard.accepted),
+        ("adverts_late", heard.late),
+        ("adverts_very_late", heard.very_late),
         ("adverts_without_authority", heard.lesser),
         ("foreign_resignations", heard.foreign_zero),
         ("questions_answered", heard.answered),

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use vrrp_common::{
     arbiter,
     election::{Action, Actions, Cause, Election, Event, State, group::Stance},
-    slot::{Facts, Heard, Slot},
+    slot::{Facts, Heard, Slot, Surroundings},
     validate,
     vrrp::Source,
 };
@@ -62,6 +62,8 @@ pub(super) struct Router {
     state: State,
     tally: Tally,
     mistakes: Mistakes,
+    /// What the last look found, apart from when.
+    surroundings: Surroundings,
     /// A failure to send lasts, and was told.
     fails_to_send: bool,
     /// Addresses have come to another interface or MAC, or come back: they are announced once they are
@@ -104,6 +106,7 @@ impl Router {
             state: State::Init,
             tally: Tally::default(),
             mistakes: Mistakes::default(),
+            surroundings: Surroundings::default(),
             fails_to_send: false,
             has_moved: false,
             was_fenced: false,
@@ -142,6 +145,16 @@ impl Router {
         self.election.stance()
     }
 
+    /// The deadline has passed, which to a backup at rest means that its master was heard again.
+    pub(super) fn look_again(&mut self, now_ns: u64, tools: &Tools) {
+        let is_at_rest = self.slot_before.is_none() && !self.was_fenced && self.mistakes.is_empty();
+        let slot = tools.slots.get(self.spec.slot).filter(|_| is_at_rest);
+        let again = slot.and_then(|slot| slot.heard_again(&self.surroundings));
+        if !again.is_some_and(|again| self.election.hear_again(now_ns, again)) {
+            self.look(tools);
+        }
+    }
+
     /// The doorbell rang, or the deadline passed.
     pub(super) fn look(&mut self, tools: &Tools) {
         for _ in 0..MAX_LOOKS {
@@ -156,6 +169,7 @@ impl Router {
             }
             let heard = slot.heard();
             slot.acknowledge(heard.news_seq);
+            self.surroundings = heard.surroundings();
             self.report_mistakes(&heard, asked_ns, tools);
             self.handle_at(asked_ns, Event::Look(heard), tools);
             if !slot.has_news() && !std::mem::take(&mut self.was_fenced) {

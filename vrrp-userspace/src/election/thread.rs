@@ -235,7 +235,8 @@ async fn held_back(inbox: &mut UnboundedReceiver<Command>) -> Vec<Command> {
 
 struct Routers {
     tools: Tools,
-    by_id: BTreeMap<RouterId, Entry>,
+    /// Boxed, so that what is searched is small.
+    by_id: BTreeMap<RouterId, Box<Entry>>,
     by_slot: BTreeMap<u32, RouterId>,
     agenda: Agenda,
     /// Interfaces that have just lost addresses.
@@ -368,7 +369,7 @@ impl Routers {
             self.tools.outbox.open();
         }
         for id in due {
-            self.act(id, true, Router::look);
+            self.act(id, true, |router, tools| router.look_again(now, tools));
         }
     }
 
@@ -416,7 +417,8 @@ impl Routers {
         if interfaces.is_empty() {
             return;
         }
-        for Entry { router, .. } in self.by_id.values() {
+        for entry in self.by_id.values() {
+            let router = &entry.router;
             if router.interfaces().any(|index| interfaces.contains(&index)) {
                 router.restore_addresses(&self.tools);
             }
@@ -452,13 +454,11 @@ impl Routers {
                 let id = spec.id;
                 let router = Router::new(*spec, &self.tools);
                 self.by_slot.insert(router.slot(), id);
-                self.by_id.insert(
-                    id,
-                    Entry {
-                        router,
-                        place: None,
-                    },
-                );
+                let entry = Entry {
+                    router,
+                    place: None,
+                };
+                self.by_id.insert(id, Box::new(entry));
                 self.share_beat(id);
             }
             // What changes the floor or the state wants a fresh look at the slot: an advert that

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod belongings;
+mod beside;
 mod features;
 mod interfaces;
 mod membership;

@@ -23,7 +23,7 @@ use nix::sys::{
     time::{TimeVal, TimeValLike as _},
 };
 
-use super::{Belonging, VirtualMac, VirtualMacs};
+use super::{Belonging, VirtualMac, VirtualMacs, beside::Beside};
 use crate::privileges;
 
 /// Add or remove.
@@ -65,6 +65,7 @@ pub struct Job {
 #[derive(Clone)]
 pub struct Worker {
     jobs: mpsc::Sender<Job>,
+    beside: Arc<Beside>,
 }
 
 impl Worker {
@@ -81,10 +82,16 @@ impl Worker {
         let mut wire = Wire::open()?;
         wire.added = before;
         let (jobs, inbox) = mpsc::channel::<Job>();
+        let beside = Arc::new(Beside::default());
+        let worker = Self {
+            jobs,
+            beside: beside.clone(),
+        };
         thread::Builder::new()
             .name("xvrrp-netlink".to_owned())
             .spawn(move || {
                 prepare();
+                beside.begin();
                 privileges::leave_signals_alone();
                 if let Err(error) = privileges::keep_for_the_network() {
                     tracing::warn!("the netlink thread keeps all of its privileges: {error}");
@@ -95,11 +102,12 @@ impl Worker {
                     wire.carry_out_all(jobs);
                 }
             })?;
-        Ok(Self { jobs })
+        Ok(worker)
     }
 
     /// Queues a job; never blocks.
     pub fn submit(&self, job: Job) {
+        self.beside.step_aside();
         if let Err(mpsc::SendError(job)) = self.jobs.send(job) {
             // The worker only ends with the process; whoever waits must not wait for ever.
             let refused = |entry: &Belonging| Refused {

@@ -90,6 +90,56 @@ fn steady_adverts_ring_once() {
 }
 
 #[test]
+fn gaps_between_adverts_of_one_master_are_counted() {
+    let slot = slot(100, 100);
+    let interval = timers::interval_ns(advert(150, PEER).interval_cs);
+    let mut now = 1;
+    slot.record_advert(&advert(150, PEER), now);
+    for (half_intervals, late, very_late) in [
+        (2, 0, 0),
+        (3, 0, 0),
+        (4, 1, 0),
+        (5, 2, 0),
+        (6, 3, 1),
+        (1, 3, 1),
+    ] {
+        now += half_intervals * interval / 2;
+        slot.record_advert(&advert(150, PEER), now);
+        let heard = slot.heard();
+        assert_eq!((heard.late, heard.very_late), (late, very_late));
+    }
+    // Another master, or another advert of this one, follows nothing.
+    now += 10 * interval;
+    slot.record_advert(&advert(160, PEER), now);
+    assert_eq!(slot.heard().late, 3);
+}
+
+#[test]
+fn a_master_that_goes_on_is_heard_again() {
+    let slot = slot(100, 100);
+    slot.record_advert(&advert(150, PEER), 1);
+    slot.acknowledge(slot.heard().news_seq);
+    let before = slot.heard().surroundings();
+    slot.record_advert(&advert(150, PEER), 9);
+    assert_eq!(slot.heard_again(&before), Some((9, slot.heard().master)));
+    slot.record_advert(&advert(90, PEER), 10);
+    assert_eq!(slot.heard_again(&before), None, "somebody else speaks");
+    let before = slot.heard().surroundings();
+    assert_eq!(slot.heard_again(&before), None, "it was the last to speak");
+    slot.acknowledge(slot.heard().news_seq);
+    slot.record_advert(&advert(150, PEER), 11);
+    assert!(slot.heard_again(&before).is_some());
+    slot.record_advert(&advert(151, PEER), 12);
+    assert_eq!(slot.heard_again(&before), None, "it says something else");
+    slot.record_advert(&advert(150, PEER), 13);
+    assert_eq!(
+        slot.heard_again(&before),
+        None,
+        "and that was not looked at"
+    );
+}
+
+#[test]
 fn news_ring_once_until_read() {
     let slot = slot(100, 100);
     assert!(slot.record_advert(&advert(150, PEER), 1));

@@ -5,7 +5,7 @@ use vrrp_common::{
     election::{Event, group},
 };
 
-use super::{Entry, Group, Router, Routers, Told};
+use super::{Group, Router, Routers, Told};
 use crate::{
     clock,
     election::{GroupSpec, Notice, RouterId},
@@ -27,10 +27,11 @@ impl Routers {
         let Some(group) = self.group_of.get(&id) else {
             return;
         };
-        let is_master = |entry: &Entry| entry.router.stance() == group::Stance::Master;
+        let entry = self.by_id.get(&id);
+        let is_master = entry.is_some_and(|it| it.router.stance() == group::Stance::Master);
         if let Some(group) = self.groups.get_mut(*group)
             && group.epoch == 0
-            && self.by_id.get(&id).is_some_and(is_master)
+            && is_master
         {
             group.epoch = 1;
             if let Some(slot) = self.tools.slots.get(group.spec.slot) {

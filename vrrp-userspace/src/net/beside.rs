@@ -1,0 +1,86 @@
+//! Two threads of which one gives the other work: on different processors they work at the same time.
+
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use nix::{
+    sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity},
+    unistd::{Pid, gettid},
+};
+
+/// Keeps a thread off the processor of another one that gives it work and goes first (the election is
+/// real-time). Left to itself the kernel often wakes it right there, where it waits until the other one has
+/// nothing left to do, and is interrupted by each of its own answers.
+#[derive(Default)]
+pub(super) struct Beside {
+    /// Who it is, and where it may run.
+    thread: OnceLock<(Pid, CpuSet)>,
+    /// One more than the number of the processor that it stays off.
+    avoided: AtomicUsize,
+}
+
+impl Beside {
+    /// The calling thread is the one that steps aside.
+    pub(super) fn begin(&self) {
+        if let Ok(allowed) = sched_getaffinity(Pid::from_raw(0)) {
+            // The first one stays.
+            let _ = self.thread.set((gettid(), allowed));
+        }
+    }
+
+    /// The calling thread is about to give it work. Costs no system call while that one stays where it is.
+    pub(super) fn step_aside(&self) {
+        let (Some((thread, allowed)), Ok(here)) = (self.thread.get(), sched_getcpu()) else {
+            return;
+        };
+        if self.avoided.swap(here + 1, Ordering::Relaxed) == here + 1 {
+            return;
+        }
+        let mut others = *allowed;
+        let may_avoid = others.unset(here).is_ok() && others != CpuSet::new();
+        // A refusal costs time, and nothing else.
+        let _ = sched_setaffinity(*thread, if may_avoid { &others } else { allowed });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, thread};
+
+    use super::*;
+
+    #[test]
+    fn a_thread_stays_off_the_processor_of_who_gives_it_work() {
+        let all = sched_getaffinity(Pid::from_raw(0)).expect("where we may run");
+        let processors = (0..CpuSet::count()).filter(|it| all.is_set(*it).unwrap_or(false));
+        let Some([here, there]) = processors.collect::<Vec<_>>().first_chunk().copied() else {
+            eprintln!("skipped: this machine has one processor");
+            return;
+        };
+        let (beside, (work, inbox), (answers, outbox)) =
+            (Beside::default(), mpsc::channel::<()>(), mpsc::channel());
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                beside.begin();
+                answers.send(usize::MAX).expect("somebody waits");
+                for () in inbox {
+                    let now = sched_getcpu().expect("where it runs");
+                    answers.send(now).expect("somebody waits");
+                }
+            });
+            outbox.recv().expect("it has begun");
+            for at in [here, there, here] {
+                let mut only = CpuSet::new();
+                only.set(at).expect("a processor");
+                sched_setaffinity(Pid::from_raw(0), &only).expect("move there");
+                beside.step_aside();
+                work.send(()).expect("it waits for work");
+                assert_ne!(outbox.recv().expect("it answers"), at);
+            }
+            drop(work);
+        });
+        sched_setaffinity(Pid::from_raw(0), &all).expect("as before");
+    }
+}
