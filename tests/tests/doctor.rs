@@ -153,8 +153,7 @@ fn a_broken_host_is_told_what_to_do() {
         .iter()
         .find(|it| it["about"] == "daemon")
         .expect("a finding");
-    assert_eq!(
-        (&daemon["level"], &daemon["what"]),
-        (&"wrong".into(), &"it does not answer".into())
-    );
+    assert_eq!(daemon["level"], "wrong");
+    let what = daemon["what"].as_str().expect("what was found");
+    assert!(what.contains("cannot connect"), "{what}");
 }

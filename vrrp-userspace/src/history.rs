@@ -6,8 +6,9 @@ use std::{
 };
 
 use tokio::sync::watch;
+use vrrp_common::timers;
 
-use crate::control::Happened;
+use crate::{clock, control::Happened};
 
 /// How much is kept.
 const KEPT: usize = 4096;
@@ -38,8 +39,14 @@ impl History {
     /// Goes on where the daemon before left off.
     #[must_use]
     pub fn going_on(left: Option<Vec<Happened>>) -> Self {
+        // Whoever has read what a daemon told that has crashed since finds higher numbers here.
+        Self::beginning(clock::now_ns() / timers::NS_PER_MS, left)
+    }
+
+    /// The first number is the one after `first`, where nothing was left.
+    fn beginning(first: u64, left: Option<Vec<Happened>>) -> Self {
         let left = left.unwrap_or_default();
-        let last = left.last().map_or(0, |last| last.number);
+        let last = left.last().map_or(first, |last| last.number);
         Self(Arc::new(Shared {
             kept: Mutex::new(left.into()),
             last: watch::Sender::new(last),
@@ -111,7 +118,7 @@ mod tests {
 
     #[test]
     fn numbers_go_on() {
-        let history = History::default();
+        let history = History::beginning(0, None);
         history.note(event("a"));
         history.note(event("b"));
         let next = History::going_on(Some(history.left()));
@@ -119,14 +126,18 @@ mod tests {
         assert_eq!(numbers(&next.after(0)), [1, 2, 3]);
         assert_eq!(numbers(&next.after(2)), [3]);
         assert!(next.after(3).is_empty());
-        assert!(History::default().after(9).is_empty());
+        assert!(History::beginning(0, None).after(9).is_empty());
+        // A daemon that knows nothing of this one counts further.
+        let another = History::default();
+        another.note(event("d"));
+        assert!(another.after(0)[0].number > 3);
         // Of a daemon that has counted further.
         assert_eq!(numbers(&next.after(9)), [1, 2, 3]);
     }
 
     #[test]
     fn the_oldest_go() {
-        let history = History::default();
+        let history = History::beginning(0, None);
         for _ in 0..KEPT + 2 {
             history.note(event("a"));
         }
@@ -137,7 +148,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_waits_is_woken() {
-        let history = History::default();
+        let history = History::beginning(0, None);
         history.note(event("a"));
         history.wait(0).await;
         let waiting = tokio::spawn({

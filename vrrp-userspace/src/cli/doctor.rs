@@ -46,15 +46,20 @@ pub(super) fn doctor(arguments: &DoctorArguments) -> Result<ExitCode> {
         .build()?;
     let (status, table) = runtime.block_on(async {
         let status = timeout(PATIENCE, control::status(&socket)).await;
-        // That nobody answers is a finding.
-        (status.ok().and_then(Result::ok), net::read().await)
+        // That nobody answers is a finding, and why.
+        let late = |_| "it does not answer; is it stopped, or overloaded?".to_owned();
+        let status = status
+            .map_err(late)
+            .and_then(|status| status.map_err(|error| error.to_string()));
+        (status, net::read().await)
     });
     let table = table.context("read the interfaces")?;
     let heard = listen(&config, &table, arguments.seconds);
     let findings = doctor::examine(&Case {
         host: &Host::default(),
         config: &config,
-        status: status.as_ref(),
+        status: status.as_ref().ok(),
+        silence: status.as_ref().err().map(String::as_str),
         table: &table,
         heard: &heard,
         listened: arguments.seconds,
@@ -94,6 +99,9 @@ fn render(findings: &[Finding]) -> String {
         }
     }
     let count = |level| findings.iter().filter(|it| it.level == level).count();
+    if text.contains("sysctl -w") {
+        text.push_str("\nWhat sysctl -w sets lasts until the machine restarts; a file in /etc/sysctl.d makes it stay.\n");
+    }
     text + &format!(
         "\n{} wrong, {} to know, {} fine\n",
         count(Level::Wrong),

@@ -7,7 +7,8 @@ use crate::clock;
 /// Something that has happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Happened {
-    /// Counts up from 1; the daemon after an upgrade goes on counting.
+    /// Counts up. The daemon after an upgrade goes on counting; any other begins with the milliseconds since
+    /// the machine was started, and so further on.
     #[serde(default)]
     pub number: u64,
     /// When, in nanoseconds since 1970.

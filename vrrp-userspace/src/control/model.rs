@@ -104,6 +104,9 @@ pub struct Reloads {
     pub refused: u64,
     /// What became of the last one.
     pub last: Option<String>,
+    /// Whether that one was refused.
+    #[serde(default)]
+    pub last_was_refused: bool,
     /// How long applying it took, in seconds.
     pub last_seconds: f64,
 }
@@ -117,6 +120,7 @@ impl Reloads {
             self.refused += 1;
         }
         self.last = Some(reloaded.message.clone());
+        self.last_was_refused = !reloaded.applied;
         self.last_seconds = took.as_secs_f64();
     }
 }

@@ -2,6 +2,7 @@
 
 mod host;
 mod instances;
+mod service;
 mod wire;
 
 use std::time::Duration;
@@ -83,6 +84,8 @@ pub struct Case<'a> {
     pub config: &'a Config,
     /// What the daemon says, where one runs.
     pub status: Option<&'a Status>,
+    /// Why it says nothing, where it does not.
+    pub silence: Option<&'a str>,
     /// Interfaces.
     pub table: &'a InterfaceTable,
     /// What was heard, by interface.
@@ -95,14 +98,14 @@ pub struct Case<'a> {
 #[must_use]
 pub fn examine(case: &Case<'_>) -> Vec<Finding> {
     let mut findings = host::examine(case.host);
-    findings.push(match case.status {
-        Some(status) => Finding::fine("daemon", format!("xvrrp {} runs", status.version)),
-        None => Finding::wrong(
+    match case.status {
+        Some(status) => findings.extend(service::examine(status)),
+        None => findings.push(Finding::wrong(
             "daemon",
-            "it does not answer",
-            "start it: systemctl start xvrrp; or name its --run-dir and --netns",
-        ),
-    });
+            case.silence.unwrap_or("it does not run"),
+            "start it: systemctl start xvrrp; or name its --run-dir and --netns; or ask as root",
+        )),
+    }
     for instance in &case.config.instances {
         findings.extend(instances::examine(instance, case));
         findings.extend(wire::examine(instance, case));
