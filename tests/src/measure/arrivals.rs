@@ -13,11 +13,11 @@ use std::{
 };
 
 use nix::sys::socket::{
-    AddressFamily, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, setsockopt, socket,
-    sockopt,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, setsockopt,
+    socket, sockopt,
 };
 
-use crate::{capture::give_way, netns::Namespace, wait_for, wall_ns};
+use crate::{capture::go_first, netns::Namespace, wait_for, wall_ns};
 
 /// Listens as long as it lives.
 pub(super) struct Arrivals {
@@ -33,6 +33,8 @@ const DELETED_ADDRESS: u16 = 21;
 const GROUP: u32 = 0x10;
 /// Attribute `IFA_LOCAL`.
 const LOCAL: u16 = 2;
+/// How long it lets messages gather: to wake for each of hundreds would take the machine from the router.
+const STEP: Duration = Duration::from_micros(500);
 /// Headers before the attributes: `nlmsghdr` and `ifaddrmsg`.
 const HEADERS: usize = 24;
 
@@ -56,13 +58,19 @@ impl Arrivals {
         let thread = {
             let (present, stop) = (Arc::clone(&present), Arc::clone(&stop));
             std::thread::spawn(move || {
-                give_way();
+                go_first();
                 let mut buffer = vec![0; 1 << 16];
+                let mut flags = MsgFlags::empty();
                 while !stop.load(Ordering::Relaxed) {
-                    let flags = nix::sys::socket::MsgFlags::empty();
                     if let Ok(length) = recv(fd.as_raw_fd(), &mut buffer, flags) {
                         let bytes = buffer.get(..length).unwrap_or_default();
                         note(bytes, &mut present.lock().expect("the lock"));
+                        flags = MsgFlags::MSG_DONTWAIT;
+                    } else if flags.is_empty() {
+                        // Nothing has come for as long as it waits.
+                    } else {
+                        std::thread::park_timeout(STEP);
+                        flags = MsgFlags::empty();
                     }
                 }
             })
@@ -79,6 +87,18 @@ impl Arrivals {
         wait_for(format!("{count} addresses"), limit, || {
             (self.present.lock().expect("the lock").len() == count).then_some(())
         });
+    }
+
+    /// Whether so many are there within this time.
+    pub(super) fn comes_to(&self, count: usize, limit: Duration) -> bool {
+        let end = std::time::Instant::now() + limit;
+        while std::time::Instant::now() < end {
+            if self.present.lock().expect("the lock").len() == count {
+                return true;
+            }
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        false
     }
 
     /// Those that are there, and since when.

@@ -1,4 +1,4 @@
-//! Somebody who pings every virtual address from a certain moment on, again and again, until it answers.
+//! Somebody who pings virtual addresses from a certain moment on, again and again, until they answer.
 
 use std::{
     collections::BTreeMap,
@@ -9,7 +9,7 @@ use std::{
 
 use super::{contestant::Work, field::Field};
 use crate::{
-    capture::{Capture, Sender, give_way},
+    capture::{Capture, Sender, go_first},
     frames::packet_v4,
     wall_ns,
 };
@@ -25,21 +25,25 @@ pub(super) struct Echoes(JoinHandle<BTreeMap<Ipv4Addr, u64>>);
 
 /// How long it waits for those that have not answered.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Pause between two rounds, and for each address in one: asking must not take the machine from those that are asked.
+/// Pause between two rounds.
 const PAUSE: Duration = Duration::from_millis(1);
-const PAUSE_EACH: Duration = Duration::from_micros(5);
+/// How many addresses are asked: asking all of many would take the machine from those that are asked, and
+/// asking them seldom would say little.
+const ASKED: usize = 16;
 
 impl Questions {
-    /// The observer will ask the second router's MAC.
-    pub(super) fn new(field: &Field, work: Work) -> Self {
+    /// The observer will ask the second router's MAC for some of the addresses, others each `turn`.
+    pub(super) fn new(field: &Field, work: Work, turn: usize) -> Self {
         let observer = field.observer.as_ref().expect("an observer");
         let mut frames = BTreeMap::new();
         let mut ports = Vec::new();
+        let step = work.routers().div_ceil(ASKED);
+        let mut turns = (0..step).cycle().skip(turn);
         for interface in 0..work.interfaces {
             let device = format!("eth{interface}");
             let macs = (observer.mac(&device), field.routers[1].mac(&device));
             let own = Field::observer_address(interface);
-            for vrid in 1..=work.each {
+            for vrid in (1..=work.each).filter(|_| turns.next() == Some(0)) {
                 let address = Work::address(interface, vrid);
                 frames.insert(address, packet_v4(macs, own, address));
             }
@@ -54,7 +58,7 @@ impl Echoes {
     /// Asks from then on, in nanoseconds of the wall clock.
     pub(super) fn start(questions: Questions, from_ns: u64) -> Self {
         Self(thread::spawn(move || {
-            give_way();
+            go_first();
             ask(questions.frames, &questions.ports, from_ns)
         }))
     }
@@ -82,8 +86,7 @@ fn ask(
                 let _ = sender.try_send(question);
             }
         }
-        let waiting = u32::try_from(questions.len()).expect("a few thousand");
-        thread::park_timeout(PAUSE + PAUSE_EACH * waiting);
+        thread::park_timeout(PAUSE);
         for (_, capture) in ports {
             for seen in capture.take().0 {
                 let Some(source) = seen.frame.get(26..30) else {
@@ -96,5 +99,6 @@ fn ask(
             }
         }
     }
+    assert!(questions.is_empty(), "every address answers");
     answered
 }

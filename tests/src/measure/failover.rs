@@ -39,6 +39,8 @@ pub struct Failover {
 const SETTLE: Duration = Duration::from_secs(3);
 const SETTLE_EACH: Duration = Duration::from_millis(12);
 const UP: Duration = Duration::from_secs(90);
+/// How long giving the addresses back may take.
+const BACK: Duration = Duration::from_secs(30);
 
 /// Everything that takes part.
 struct Play {
@@ -50,16 +52,18 @@ struct Play {
     macs: Vec<[u8; 6]>,
     /// Of both routers.
     arrivals: [Arrivals; 2],
+    /// The second router's.
+    second: Option<Daemon>,
 }
 
-/// Plays so many failovers of one maker, and half as many in which every address is pinged.
+/// Plays so many failovers of one maker, and half as many in which addresses are pinged.
 pub(super) fn measure(maker: Maker, work: Work, rounds: u32) -> Failover {
     let field = Field::observed(work.interfaces);
     field.introduce();
     let observer = field.observer.as_ref().expect("an observer");
     let devices = || (0..work.interfaces).map(|number| format!("eth{number}"));
     let captures = devices().map(|device| Capture::start(observer, &device, None));
-    let play = Play {
+    let mut play = Play {
         work,
         captures: captures.collect(),
         macs: devices()
@@ -67,11 +71,12 @@ pub(super) fn measure(maker: Maker, work: Work, rounds: u32) -> Failover {
             .collect(),
         arrivals: [0, 1].map(|router: usize| Arrivals::watch(&field.routers[router])),
         scratch: Scratch::new("failover"),
+        second: None,
         field,
     };
     let _first = Daemon::start(maker, work, &play.field, 0, &play.scratch);
     play.arrivals[0].wait(work.routers(), UP);
-    let _second = Daemon::start(maker, work, &play.field, 1, &play.scratch);
+    play.start_second(maker);
     let mut measured = Failover {
         maker,
         announced_ms: Vec::new(),
@@ -79,10 +84,10 @@ pub(super) fn measure(maker: Maker, work: Work, rounds: u32) -> Failover {
         answered_ms: Vec::new(),
     };
     for _ in 0..rounds {
-        play.fail_over(false, &mut measured);
+        play.fail_over(maker, None, &mut measured);
     }
-    for _ in 0..rounds.div_ceil(2) {
-        play.fail_over(true, &mut measured);
+    for turn in 0..rounds.div_ceil(2) as usize {
+        play.fail_over(maker, Some(turn), &mut measured);
     }
     // What the oracle of the tests would say of a dark port is known.
     let _ = take(&play.captures);
@@ -104,14 +109,34 @@ impl Failover {
 }
 
 impl Play {
-    /// There and back.
-    fn fail_over(&self, with_echoes: bool, measured: &mut Failover) {
+    fn start_second(&mut self, maker: Maker) {
+        let second = Daemon::start(maker, self.work, &self.field, 1, &self.scratch);
+        self.second = Some(second);
+    }
+
+    /// There and back. In a round with echoes its number says whom to ask.
+    fn fail_over(&mut self, maker: Maker, echoes: Option<usize>, measured: &mut Failover) {
+        self.measure_one(echoes, measured);
+        self.field.darken(&self.scratch, false);
+        let [first, second] = &self.arrivals;
+        first.wait(self.work.routers(), UP);
+        // What is measured is over: whoever does not give everything back begins anew.
+        if !second.comes_to(0, BACK) {
+            if let Some(mut daemon) = self.second.take() {
+                daemon.stop(UP);
+            }
+            self.start_second(maker);
+            self.arrivals[1].wait(0, UP);
+        }
+    }
+
+    fn measure_one(&self, echoes: Option<usize>, measured: &mut Failover) {
         let Self {
             work,
             field,
             scratch,
             captures,
-            arrivals: [first, second],
+            arrivals: [_, second],
             ..
         } = self;
         let interval = Duration::from_millis(u64::from(work.interval_cs) * 10);
@@ -122,7 +147,7 @@ impl Play {
                 .max(SETTLE.min(SETTLE_EACH * routers)),
         );
         let _ = take(captures);
-        let questions = with_echoes.then(|| Questions::new(field, *work));
+        let questions = echoes.map(|turn| Questions::new(field, *work, turn));
         // So that every virtual router has been heard since.
         spend(3 * interval);
         // Nobody takes over sooner than this after the port went dark.
@@ -135,14 +160,13 @@ impl Play {
         if let Some(echoes) = echoes {
             measured.answered_ms.extend(beyond(&began, &echoes.wait()));
         } else {
-            measured
-                .announced_ms
-                .extend(beyond(&began, &self.announced(&seen)));
-            measured.added_ms.extend(beyond(&began, &second.present()));
+            let (announced, present) = (self.announced(&seen), second.present());
+            for came in [&announced, &present] {
+                assert_eq!(came.len(), began.len(), "every address came");
+            }
+            measured.announced_ms.extend(beyond(&began, &announced));
+            measured.added_ms.extend(beyond(&began, &present));
         }
-        field.darken(scratch, false);
-        first.wait(work.routers(), UP);
-        second.wait(0, UP);
     }
 
     /// What was captured until every address had been announced.
@@ -201,16 +225,14 @@ impl Play {
     }
 }
 
-/// Milliseconds beyond, of every address.
+/// Milliseconds beyond, of every address that was waited for.
 fn beyond(began: &BTreeMap<Ipv4Addr, u64>, came: &BTreeMap<Ipv4Addr, u64>) -> Vec<f64> {
     let delay = |(address, began): (&Ipv4Addr, &u64)| {
         let came = came.get(address)?;
         #[expect(clippy::cast_precision_loss, reason = "milliseconds")]
         Some((came.cast_signed() - began.cast_signed()) as f64 / 1e6)
     };
-    let delays: Vec<f64> = began.iter().filter_map(delay).collect();
-    assert_eq!(delays.len(), began.len(), "every address came");
-    delays
+    began.iter().filter_map(delay).collect()
 }
 
 fn take(captures: &[Capture]) -> Vec<Vec<Seen>> {
