@@ -22,6 +22,9 @@ struct Arguments {
     /// the first case is played
     #[arg(long)]
     hold: bool,
+    /// Draw the last case that is played, as SVG
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
     /// The BPF file system for the daemons
     #[arg(long, value_name = "DIR")]
     bpffs: Option<PathBuf>,
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         json: arguments.json,
         advert_int: arguments.advert_int,
         hold: arguments.hold,
+        picture: arguments.picture,
         bpffs: arguments.bpffs,
     };
     let outcome = Interrupt::catch()

@@ -4,6 +4,7 @@
 
 mod cases;
 mod interrupt;
+mod picture;
 mod stale;
 mod story;
 mod timeline;
@@ -27,6 +28,8 @@ pub struct Plan {
     pub advert_int: f64,
     /// Leave the last case's LAN running until Ctrl-C.
     pub hold: bool,
+    /// Where to draw the last case.
+    pub picture: Option<PathBuf>,
     /// A bpffs for the daemons, where it is not the usual one.
     pub bpffs: Option<PathBuf>,
 }
@@ -65,6 +68,13 @@ pub fn play(plan: &Plan, interrupt: &Interrupt) -> Result<(), Stop> {
             lab.show_logs();
         }
         played?;
+        if let Some(path) = &plan.picture
+            && number + 1 == plan.cases.len()
+        {
+            let (told, start_ns) = timeline.told();
+            let title = format!("{}: {}", case.name, case.meaning());
+            picture::Data::of(&lab, title, told, start_ns).draw(path)?;
+        }
         if plan.hold && number + 1 == plan.cases.len() {
             lab.explain();
             interrupt.wait();

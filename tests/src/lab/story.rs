@@ -88,7 +88,7 @@ impl Story<'_, '_> {
         self.holder = holder;
         self.told_ns = span.end;
         let states: Vec<String> = (0..ROUTERS).map(|router| self.lab.state(router)).collect();
-        self.timeline.tell(&Entry {
+        self.timeline.tell(Entry {
             case: self.timeline.name(),
             at_s: self.timeline.seconds(at_ns),
             what: what.to_owned(),

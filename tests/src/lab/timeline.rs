@@ -39,6 +39,8 @@ pub struct Timeline {
     json: bool,
     start_ns: u64,
     case: String,
+    /// Of this case.
+    told: Vec<Entry>,
 }
 
 impl Timeline {
@@ -49,6 +51,7 @@ impl Timeline {
             json,
             start_ns: wall_ns(),
             case: String::new(),
+            told: Vec::new(),
         }
     }
 
@@ -63,6 +66,7 @@ impl Timeline {
 
     pub(super) fn case(&mut self, number: usize, count: usize, case: &Case) {
         case.name.clone_into(&mut self.case);
+        self.told.clear();
         self.say(&format!(
             "\n{number}/{count} {}: {}",
             case.name,
@@ -90,7 +94,17 @@ impl Timeline {
         self.case.clone()
     }
 
-    pub(super) fn tell(&self, entry: &Entry) {
+    /// What was told of this case, and when the clock was started.
+    pub(super) fn told(&self) -> (&[Entry], u64) {
+        (&self.told, self.start_ns)
+    }
+
+    pub(super) fn tell(&mut self, entry: Entry) {
+        self.print(&entry);
+        self.told.push(entry);
+    }
+
+    fn print(&self, entry: &Entry) {
         if self.json {
             let line = serde_json::to_string(entry).expect("plain values");
             println_now(&line);

@@ -55,6 +55,8 @@ pub(super) const ROUTERS: usize = 3;
 const LOG_LINES: usize = 12;
 /// Longer than a daemon allows itself to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(25);
+/// Of the virtual router that has the service's address.
+pub(super) const SERVICE_VRID: u8 = 51;
 /// Between two requests of the client.
 const ASK_EVERY: Duration = Duration::from_millis(50);
 
@@ -409,7 +411,7 @@ fn config(
     format!(
         "global_defs {{\n  router_id r{}\n}}\n{check}{}{}{}",
         number + 1,
-        instance("WEB", "eth0", 51, SERVICE),
+        instance("WEB", "eth0", SERVICE_VRID, SERVICE),
         instance("GATEWAY", "eth0", 52, GATEWAY),
         instance("WAY_BACK", "eth1", 53, WAY_BACK),
     )
