@@ -6,6 +6,7 @@ mod build;
 mod command;
 mod fuzz;
 mod lab;
+mod package;
 mod run;
 mod setup;
 mod soak;
@@ -30,6 +31,8 @@ enum Subcommands {
     Setup,
     /// Builds the xvrrp binary; target/release/xvrrp then needs no toolchain
     Build,
+    /// Builds a .deb and an .rpm
+    Package,
     /// Builds xvrrp and runs it as root: `cargo xtask run --iface eth0`
     Run(run::Arguments),
     /// Plays failovers in network namespaces: routers, HAProxy, clients, a timeline
@@ -65,6 +68,11 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
                 println!("{}", path.display());
                 ExitCode::SUCCESS
             })
+        }
+        Subcommands::Package => {
+            setup::for_building()?;
+            setup::for_packaging()?;
+            package::package().map(|()| ExitCode::SUCCESS)
         }
         Subcommands::Run(arguments) => run::run(&arguments),
         Subcommands::Lab(arguments) => lab::lab(&arguments),

@@ -34,11 +34,17 @@ const TEST_PROGRAMS: &[(&str, &str)] = &[
     ("etcd", "etcd-server"),
     ("prometheus", "prometheus"),
     ("promtool", "prometheus"),
+    ("debootstrap", "debootstrap"),
+    ("rpm", "rpm"),
 ];
+
+/// What packages are made with: crates of programs of the same name, and their versions.
+const PACKAGERS: &[(&str, &str)] = &[("cargo-deb", "3.8.0"), ("cargo-generate-rpm", "0.21.1")];
 
 pub(crate) fn everything() -> Result<()> {
     for_building()?;
     for_testing()?;
+    debian_root()?;
     if let Some(compiler) = bpf_toolchain::find_compiler() {
         let (rustc, sysroot) = (compiler.rustc.display(), compiler.sysroot.display());
         println!("setup: the BPF program is built by {rustc}, with the sources in {sysroot}");
@@ -66,7 +72,19 @@ pub(crate) fn for_lab() -> Result<()> {
 }
 
 pub(crate) fn for_testing() -> Result<()> {
-    install(&[LAB_PROGRAMS, TEST_PROGRAMS].concat())
+    install(&[LAB_PROGRAMS, TEST_PROGRAMS].concat())?;
+    for_packaging()
+}
+
+pub(crate) fn for_packaging() -> Result<()> {
+    // Finds which packages of Debian a binary needs.
+    install(&[("dpkg-shlibdeps", "dpkg-dev"), ("strip", "binutils")])?;
+    for (program, version) in PACKAGERS {
+        if !exists(program) {
+            cargo_install(&[program, "--version", version])?;
+        }
+    }
+    Ok(())
 }
 
 /// What Debian's keepalived package says about its configuration: samples and the manual. An installed
@@ -103,6 +121,57 @@ pub(crate) fn keepalived_documents() -> Result<PathBuf> {
     Ok(documents)
 }
 
+/// What the machines of the tests have beside Debian's own minimum.
+const MACHINE_PACKAGES: &[&str] = &[
+    "systemd",
+    "systemd-sysv",
+    "dbus",
+    "iproute2",
+    "iputils-ping",
+    "psmisc",
+    "sudo",
+    "haproxy",
+    "keepalived",
+];
+
+/// A clean Debian root for the machines of the tests, of the release that this machine has and from where it
+/// gets its own packages.
+pub(crate) fn debian_root() -> Result<PathBuf> {
+    let root = build::target_directory().join("debian-root");
+    if root.exists() {
+        return Ok(root);
+    }
+    let targets = Command::new("apt-get")
+        .args(["indextargets", "--format", "$(CODENAME) $(SITE)"])
+        .output()
+        .context("ask apt-get where packages come from")?;
+    let release = fs::read_to_string("/etc/os-release").context("read /etc/os-release")?;
+    let codename = release
+        .lines()
+        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
+        .context("/etc/os-release has no VERSION_CODENAME")?;
+    let targets = String::from_utf8_lossy(&targets.stdout).into_owned();
+    let site = targets
+        .lines()
+        .find_map(|line| line.strip_prefix(codename)?.strip_prefix(' '))
+        .with_context(|| format!("apt-get knows no source of {codename}"))?;
+    let draft = root.with_extension("draft");
+    // What an attempt before has left.
+    check(as_root("rm").arg("-rf").arg(&draft))?;
+    println!("setup: debootstrap {codename} (a clean root for the machines of the tests)");
+    check(
+        as_root("debootstrap")
+            .args(["--variant=minbase", "--include"])
+            .arg(MACHINE_PACKAGES.join(","))
+            .arg(codename)
+            .arg(&draft)
+            .arg(site)
+            .stdout(std::process::Stdio::null()),
+    )?;
+    check(as_root("mv").arg(&draft).arg(&root))?;
+    Ok(root)
+}
+
 pub(crate) fn for_fuzzing() -> Result<()> {
     install(&[("g++", "g++")])?;
     let nightly = Command::new("rustup")
@@ -119,8 +188,7 @@ pub(crate) fn for_fuzzing() -> Result<()> {
         ]))?;
     }
     if !exists("cargo-fuzz") {
-        println!("setup: cargo install cargo-fuzz --locked");
-        check(cargo().args(["install", "cargo-fuzz", "--locked"]))?;
+        cargo_install(&["cargo-fuzz"])?;
     }
     Ok(())
 }
@@ -179,14 +247,13 @@ fn rustup_sources() -> bool {
 }
 
 fn install_linker() -> Result<()> {
-    println!("setup: cargo install bpf-linker --version {BPF_LINKER_VERSION} --locked");
-    check(cargo().args([
-        "install",
-        "bpf-linker",
-        "--locked",
-        "--version",
-        BPF_LINKER_VERSION,
-    ]))
+    cargo_install(&["bpf-linker", "--version", BPF_LINKER_VERSION])
+}
+
+/// Installs a program from its crate.
+fn cargo_install(arguments: &[&str]) -> Result<()> {
+    println!("setup: cargo install {} --locked", arguments.join(" "));
+    check(cargo().args(["install", "--locked"]).args(arguments))
 }
 
 /// Installs Debian packages. Services among them are not started: the tests run their own.

@@ -8,7 +8,7 @@ use clap::Args;
 use crate::{
     build,
     command::{cargo, check, exists, is_root},
-    setup,
+    package, setup,
 };
 
 /// What to test.
@@ -53,8 +53,12 @@ pub(crate) fn test(arguments: &Arguments) -> Result<ExitCode> {
         .args(filter);
     // Each test measures time: side by side they would measure each other.
     black_box.args(["--no-fail-fast", "--", "--test-threads=1", "--nocapture"]);
+    let packages = package::packages(&binary)?;
+    black_box.env("XVRRP_DEB", packages.deb);
+    black_box.env("XVRRP_RPM", packages.rpm);
     black_box.env(build::BINARY_VARIABLE, binary);
     black_box.env("XVRRP_KEEPALIVED_DOCUMENTS", setup::keepalived_documents()?);
+    black_box.env("XVRRP_DEBIAN_ROOT", setup::debian_root()?);
     if arguments.full {
         black_box.env("XVRRP_FULL", "1");
     }

@@ -78,8 +78,12 @@ impl Data {
         let root = SVGBackend::new(path, SIZE).into_drawing_area();
         root.fill(&WHITE)?;
         let mut chart = ChartBuilder::on(&root)
-            .caption(&self.title, ("sans-serif", 18))
+            .caption(
+                format!("{}; requests without an answer in red", self.title),
+                ("sans-serif", 16),
+            )
             .margin(12)
+            .margin_right(70)
             .x_label_area_size(36)
             .y_label_area_size(90)
             .build_cartesian_2d(0.0..self.end, -0.2..TOP)?;

@@ -35,7 +35,7 @@ pub(super) fn failover(path: &Path, title: &str, by_maker: &[(Maker, Vec<f64>)])
         .y_desc("share of virtual routers")
         .draw()
         .map_err(wrong)?;
-    for (maker, all) in by_maker {
+    for (maker, all) in by_maker.iter().filter(|(_, all)| !all.is_empty()) {
         let count = super::float(all.len() as u64);
         let points = (1_u64..).zip(all);
         let points = points.map(|(at, ms)| (ms.max(0.1), super::float(at) / count));
