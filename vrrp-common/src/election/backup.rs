@@ -220,9 +220,15 @@ impl Election {
         let is_known = backup.master_priority == Some(facts.priority)
             && backup.master_interval_ns == timers::interval_ns(facts.interval_cs)
             && facts.priority != PRIORITY_RESIGN;
+        // As it would be weighed again.
+        let rests = if facts.priority < self.standing.priority {
+            Preemption::Over
+        } else {
+            Preemption::Idle
+        };
         let is_at_rest = backup.ready.is_none()
             && backup.listen_until_ns.is_none()
-            && !matches!(backup.preemption, Preemption::Waiting(_));
+            && backup.preemption == rests;
         let over_ns = at_ns + self.patience(backup.master_interval_ns, false);
         if !is_known || !is_at_rest || at_ns <= backup.reference_ns || over_ns <= now_ns {
             return false;
