@@ -2,6 +2,8 @@
 //! of one host of a LAN. What it writes is gone with it.
 
 use std::{
+    net::Ipv4Addr,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Command, Output},
     time::Duration,
@@ -72,6 +74,9 @@ while [ $# -gt 0 ]; do
     mount --rbind "$1" ".$2"
     shift 2
 done
+# What is the whole machine's is not for this one to set.
+ln -s /dev/null etc/systemd/system/systemd-sysctl.service
+mount --bind /dev/null proc/sysrq-trigger
 echo "$NAME" > /proc/sys/kernel/hostname
 echo "$NAME" > etc/hostname
 echo "127.0.0.1 localhost $NAME" > etc/hosts
@@ -127,7 +132,12 @@ impl Machine {
         for Shared { what, at } in shared {
             command.arg(what).arg(at);
         }
-        let mut first = Process::start(command, &scratch.path(&format!("{name}.boot")));
+        let mut machine = Self {
+            first: Process::start(command, &scratch.path(&format!("{name}.boot"))),
+            pid: 0,
+            cgroup: name.to_owned(),
+        };
+        let first = &mut machine.first;
         let pid = wait_for(format!("{name} to begin"), BOOT, || {
             assert!(first.runs(), "{}", first.log());
             let children = format!("/proc/{0}/task/{0}/children", first.pid());
@@ -136,11 +146,7 @@ impl Machine {
             let runs = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
             (runs.trim() == "systemd").then_some(pid)
         });
-        let machine = Self {
-            first,
-            pid,
-            cgroup: name.to_owned(),
-        };
+        machine.pid = pid;
         wait_for(format!("{name} to have booted"), BOOT, || {
             let output = machine.shell("systemctl is-system-running").output();
             let said = output.expect("ask systemd").stdout;
@@ -153,6 +159,8 @@ impl Machine {
     /// A line of shell, as root, in `/src`.
     pub fn shell(&self, line: &str) -> Command {
         let mut command = Command::new("nsenter");
+        // A signal to the group reaches what runs inside.
+        command.process_group(0);
         let target = self.pid.to_string();
         command
             .args(["--target", &target, "--mount", "--pid", "--net", "--uts"])
@@ -160,6 +168,12 @@ impl Machine {
             .args(ENVIRONMENT)
             .args(["sh", "-c", "cd /src 2>/dev/null; eval \"$1\"", "sh", line]);
         command
+    }
+
+    /// Whether its `eth0` has an address.
+    pub fn has_address(&self, address: Ipv4Addr) -> bool {
+        let all = self.run("ip -4 -o address show dev eth0");
+        all.contains(&format!(" {address}/"))
     }
 
     /// Runs a line to its end, which must be a good one, and returns what it has printed.

@@ -17,7 +17,7 @@ use std::{
 use nix::sched::{CloneFlags, setns};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use crate::{netns::Namespace, wall_ns};
+use crate::{LONG, netns::Namespace, wait_for, wall_ns};
 
 /// A ping without an answer for that long is lost.
 const PATIENCE_NS: u64 = 500_000_000;
@@ -60,6 +60,20 @@ impl Pinger {
         let pings = self.pings.lock().expect("the pinger's lock");
         let range = pings.range(span.clone());
         range.filter(|(_, answered)| !**answered).count()
+    }
+
+    /// How many pings were lost while something was done: from when they are answered until they are again.
+    pub fn lost_during(&self, deed: impl FnOnce()) -> usize {
+        let is_answered = || self.is_answered().then_some(());
+        wait_for("pings to be answered", LONG, is_answered);
+        let from = wall_ns();
+        deed();
+        wait_for("pings to be answered", LONG, is_answered);
+        let span = from..wall_ns();
+        wait_for("the last answers", LONG, || {
+            Self::has_judged(span.end).then_some(())
+        });
+        self.lost(&span)
     }
 
     /// Whether every ping sent until then has been answered or had time to be.

@@ -25,7 +25,12 @@ pub(crate) fn packages(binary: &Path) -> Result<Packages> {
     // Where the manifest looks for what belongs to neither the sources nor the build.
     let parts = root().join("target/package");
     // What an earlier version had and this one has not.
-    let _ = fs::remove_dir_all(&parts);
+    match fs::remove_dir_all(&parts) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("remove {}", parts.display()));
+        }
+        _ => {}
+    }
     fs::create_dir_all(&parts).with_context(|| format!("make {}", parts.display()))?;
     check(
         Command::new(binary)

@@ -141,19 +141,15 @@ pub(crate) fn debian_root() -> Result<PathBuf> {
     if root.exists() {
         return Ok(root);
     }
-    let targets = Command::new("apt-get")
-        .args(["indextargets", "--format", "$(CODENAME) $(SITE)"])
-        .output()
-        .context("ask apt-get where packages come from")?;
     let release = fs::read_to_string("/etc/os-release").context("read /etc/os-release")?;
     let codename = release
         .lines()
         .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
         .context("/etc/os-release has no VERSION_CODENAME")?;
-    let targets = String::from_utf8_lossy(&targets.stdout).into_owned();
-    let site = targets
-        .lines()
-        .find_map(|line| line.strip_prefix(codename)?.strip_prefix(' '))
+    if package_site(codename)?.is_none() {
+        check(as_root("apt-get").args(["update", "--quiet"]))?;
+    }
+    let site = package_site(codename)?
         .with_context(|| format!("apt-get knows no source of {codename}"))?;
     let draft = root.with_extension("draft");
     // What an attempt before has left.
@@ -170,6 +166,21 @@ pub(crate) fn debian_root() -> Result<PathBuf> {
     )?;
     check(as_root("mv").arg(&draft).arg(&root))?;
     Ok(root)
+}
+
+/// Where this release's own packages come from, once lists of them were fetched.
+fn package_site(codename: &str) -> Result<Option<String>> {
+    let targets = Command::new("apt-get")
+        .args(["indextargets", "--format", "$(ORIGIN) $(CODENAME) $(SITE)"])
+        .output()
+        .context("ask apt-get where packages come from")?;
+    let targets = String::from_utf8_lossy(&targets.stdout).into_owned();
+    let wanted = ["Debian", "Ubuntu"].map(|origin| format!("{origin} {codename} "));
+    let of_release = |line: &str| {
+        let mut wanted = wanted.iter();
+        wanted.find_map(|start| line.strip_prefix(start).map(str::to_owned))
+    };
+    Ok(targets.lines().find_map(of_release))
 }
 
 pub(crate) fn for_fuzzing() -> Result<()> {

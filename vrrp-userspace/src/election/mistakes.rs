@@ -109,11 +109,6 @@ impl Mistakes {
         self.tell(now_ns)
     }
 
-    /// Whether nobody has made any.
-    pub(super) fn is_empty(&self) -> bool {
-        self.list.is_empty()
-    }
-
     /// Everything that is remembered, the latest first.
     pub(super) fn all(&self) -> Vec<Noticed> {
         let mut all: Vec<Noticed> = self

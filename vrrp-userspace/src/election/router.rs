@@ -11,6 +11,7 @@ use vrrp_common::{
     arbiter,
     election::{Action, Actions, Cause, Election, Event, State, group::Stance},
     slot::{Facts, Heard, Slot, Surroundings},
+    timers::NS_PER_S,
     validate,
     vrrp::Source,
 };
@@ -64,6 +65,8 @@ pub(super) struct Router {
     mistakes: Mistakes,
     /// What the last look found, apart from when.
     surroundings: Surroundings,
+    /// When that was.
+    looked_ns: u64,
     /// A failure to send lasts, and was told.
     fails_to_send: bool,
     /// Addresses have come to another interface or MAC, or come back: they are announced once they are
@@ -82,6 +85,9 @@ pub(super) struct Router {
 
 /// Looks at the slot again at most this often in a row; the next deadline looks anyway.
 const MAX_LOOKS: usize = 4;
+
+/// However little is new, everything is looked at this often.
+const LOOK_EVERY_NS: u64 = NS_PER_S;
 
 /// Whose advert led to a transition. A master that fell below us goes on being heard, but its adverts
 /// hold us down no longer: then it is the one that is news, not what it said before.
@@ -107,6 +113,7 @@ impl Router {
             tally: Tally::default(),
             mistakes: Mistakes::default(),
             surroundings: Surroundings::default(),
+            looked_ns: 0,
             fails_to_send: false,
             has_moved: false,
             was_fenced: false,
@@ -145,9 +152,11 @@ impl Router {
         self.election.stance()
     }
 
-    /// The deadline has passed, which to a backup at rest means that its master was heard again.
+    /// The deadline has passed, which to a backup at rest means that its master was heard again. What
+    /// neighbours do wrong, and what else only a whole look notices, is seen a little later.
     pub(super) fn look_again(&mut self, now_ns: u64, tools: &Tools) {
-        let is_at_rest = self.slot_before.is_none() && !self.was_fenced && self.mistakes.is_empty();
+        let was_looked_at = now_ns < self.looked_ns + LOOK_EVERY_NS;
+        let is_at_rest = self.slot_before.is_none() && !self.was_fenced && was_looked_at;
         let slot = tools.slots.get(self.spec.slot).filter(|_| is_at_rest);
         let again = slot.and_then(|slot| slot.heard_again(&self.surroundings));
         if !again.is_some_and(|again| self.election.hear_again(now_ns, again)) {
@@ -170,6 +179,7 @@ impl Router {
             let heard = slot.heard();
             slot.acknowledge(heard.news_seq);
             self.surroundings = heard.surroundings();
+            self.looked_ns = asked_ns;
             self.report_mistakes(&heard, asked_ns, tools);
             self.handle_at(asked_ns, Event::Look(heard), tools);
             if !slot.has_news() && !std::mem::take(&mut self.was_fenced) {

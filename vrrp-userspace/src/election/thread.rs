@@ -513,7 +513,7 @@ impl Routers {
 
     /// The worker does its jobs in order: when an empty one is done, all are.
     fn answer_when_idle(&self, reply: oneshot::Sender<()>) {
-        self.tools.worker.submit(Job {
+        self.tools.worker.submit_beside(Job {
             change: Change::Remove,
             belongings: Arc::new([]),
             keep_own: false,

@@ -40,8 +40,11 @@ impl Beside {
         }
         let mut others = *allowed;
         let may_avoid = others.unset(here).is_ok() && others != CpuSet::new();
-        // A refusal costs time, and nothing else.
-        let _ = sched_setaffinity(*thread, if may_avoid { &others } else { allowed });
+        let set = sched_setaffinity(*thread, if may_avoid { &others } else { allowed });
+        if set.is_err() {
+            // That costs time, and nothing else; the next time may do.
+            self.avoided.store(0, Ordering::Relaxed);
+        }
     }
 }
 

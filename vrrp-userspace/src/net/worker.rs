@@ -105,9 +105,15 @@ impl Worker {
         Ok(worker)
     }
 
+    /// Queues a job of a thread that goes first, which is always the same one: the worker stays off its
+    /// processor.
+    pub fn submit_beside(&self, job: Job) {
+        self.beside.step_aside();
+        self.submit(job);
+    }
+
     /// Queues a job; never blocks.
     pub fn submit(&self, job: Job) {
-        self.beside.step_aside();
         if let Err(mpsc::SendError(job)) = self.jobs.send(job) {
             // The worker only ends with the process; whoever waits must not wait for ever.
             let refused = |entry: &Belonging| Refused {

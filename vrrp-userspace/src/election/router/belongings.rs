@@ -143,7 +143,7 @@ impl Router {
         };
         // Where only some go, the MAC stays.
         let is_whole = change == Change::Add || Arc::ptr_eq(&belongings, &self.spec.belongings);
-        tools.worker.submit(Job {
+        tools.worker.submit_beside(Job {
             change,
             belongings,
             keep_own: self.spec.owner,
