@@ -76,7 +76,7 @@ while [ $# -gt 0 ]; do
 done
 # What is the whole machine's is not for this one to set.
 ln -s /dev/null etc/systemd/system/systemd-sysctl.service
-mount --bind /dev/null proc/sysrq-trigger
+if [ -e proc/sysrq-trigger ]; then mount --bind /dev/null proc/sysrq-trigger; fi
 echo "$NAME" > /proc/sys/kernel/hostname
 echo "$NAME" > etc/hostname
 echo "127.0.0.1 localhost $NAME" > etc/hosts
