@@ -14,7 +14,7 @@ use xvrrp_tests::{
     ping::Pinger,
     process::Scratch,
     wait_for, wall_ns,
-    xvrrp::Xvrrp,
+    xvrrp::{Xvrrp, status},
 };
 
 const MS: u64 = 1_000_000;
@@ -89,10 +89,20 @@ fn knows_virtual_mac(host: &Namespace, family: Family, when: &str) {
     assert!(shown.contains(&text(family.mac())), "{when}: {shown:?}");
 }
 
-fn ping(host: &Namespace, arguments: &[&str]) -> bool {
-    let mut command = host.command("ping");
-    command.args(["-c", "1", "-W", "1"]).args(arguments);
-    command.output().expect("run ping").status.success()
+/// What each kernel counts of ICMP and ND, who it knows, and what came and went: where a ping was lost.
+fn traces(host: &Namespace) -> String {
+    let mut counters = host.command("grep");
+    let files = ["/proc/net/snmp6", "/proc/net/softnet_stat"];
+    counters
+        .args(["-h", "^Icmp6\\|Ip6.*Discards\\|^[0-9a-f]* "])
+        .args(files);
+    let output = counters.output().expect("run grep");
+    [
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        host.ip("-s neigh show"),
+        host.ip("-s -s link show"),
+    ]
+    .join("\n")
 }
 
 /// Everything below `net.ipv4.conf` and `net.ipv6.conf`, without what counts or depends on time.
@@ -137,6 +147,23 @@ impl Story {
         &self.lan.hosts[2]
     }
 
+    fn ping(&self, host: &Namespace, arguments: &[&str]) {
+        let mut command = host.command("ping");
+        command.args(["-c", "1", "-W", "1"]).args(arguments);
+        let output = command.output().expect("run ping");
+        if output.status.success() {
+            return;
+        }
+        for host in self.lan.hosts.iter().chain([&self.lan.bridge]) {
+            println!("{}", traces(host));
+        }
+        for directory in &self.directories {
+            let status = status(host, &directory.path("run"), &["--json"]);
+            println!("{}", String::from_utf8_lossy(&status.stdout));
+        }
+        panic!("ping {arguments:?}: {output:?}");
+    }
+
     /// The router speaks first, in the name of the address, after everybody has forgotten everybody.
     fn master_pings_out(&self, master: usize) {
         let host = &self.lan.hosts[master];
@@ -149,15 +176,15 @@ impl Story {
             for host in flushed {
                 host.ip("neigh flush dev eth0");
             }
-            assert!(ping(host, &["-I", &vip, client]), "from {vip} to {client}");
+            self.ping(host, &["-I", &vip, client]);
             knows_virtual_mac(self.client(), self.family, "after the master pinged out");
         }
-        assert!(ping(host, &[client]), "from its own address");
+        self.ping(host, &[client]);
     }
 
     /// The other virtual router of the interface has a MAC of its own.
     fn other_router(&self) {
-        assert!(ping(self.client(), &["10.9.0.101"]), "the other address");
+        self.ping(self.client(), &["10.9.0.101"]);
         let shown = neighbour(self.client(), IpAddr::from([10, 9, 0, 101]));
         assert!(shown.contains("00:00:5e:00:01:34"), "{shown:?}");
     }
