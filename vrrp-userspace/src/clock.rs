@@ -112,6 +112,8 @@ impl Alarm {
             let mut ready = self.timer.readable().await?;
             match ready.get_inner().0.wait() {
                 Ok(()) => {
+                    // It rings once; what comes after this is another event, and not lost.
+                    ready.clear_ready();
                     self.armed_for = None;
                     return Ok(());
                 }

@@ -63,10 +63,7 @@ pub(super) struct Router {
     state: State,
     tally: Tally,
     mistakes: Mistakes,
-    /// What the last look found, apart from when.
-    surroundings: Surroundings,
-    /// When that was.
-    looked_ns: u64,
+    watch: Watch,
     /// A failure to send lasts, and was told.
     fails_to_send: bool,
     /// Addresses have come to another interface or MAC, or come back: they are announced once they are
@@ -81,6 +78,17 @@ pub(super) struct Router {
     lease_ns: u64,
     /// No lease lasts longer: until then an arbiter lets us be MASTER.
     permit_until_ns: u64,
+}
+
+/// What a backup at rest needs to see that nothing is new: together, because by then the caches have lost
+/// it, and with everything else of the router it would be a line of them more for each.
+#[derive(Default)]
+struct Watch {
+    slot: u32,
+    /// Until then only what is new needs a whole look.
+    rests_until_ns: u64,
+    /// What the last look found, apart from when.
+    surroundings: Surroundings,
 }
 
 /// Looks at the slot again at most this often in a row; the next deadline looks anyway.
@@ -112,8 +120,10 @@ impl Router {
             state: State::Init,
             tally: Tally::default(),
             mistakes: Mistakes::default(),
-            surroundings: Surroundings::default(),
-            looked_ns: 0,
+            watch: Watch {
+                slot: spec.slot,
+                ..Watch::default()
+            },
             fails_to_send: false,
             has_moved: false,
             was_fenced: false,
@@ -154,14 +164,17 @@ impl Router {
 
     /// The deadline has passed, which to a backup at rest means that its master was heard again. What
     /// neighbours do wrong, and what else only a whole look notices, is seen a little later.
-    pub(super) fn look_again(&mut self, now_ns: u64, tools: &Tools) {
-        let was_looked_at = now_ns < self.looked_ns + LOOK_EVERY_NS;
-        let is_at_rest = self.slot_before.is_none() && !self.was_fenced && was_looked_at;
-        let slot = tools.slots.get(self.spec.slot).filter(|_| is_at_rest);
-        let again = slot.and_then(|slot| slot.heard_again(&self.surroundings));
-        if !again.is_some_and(|again| self.election.hear_again(now_ns, again)) {
+    /// Returns whether that is all there was.
+    pub(super) fn look_again(&mut self, now_ns: u64, tools: &Tools) -> bool {
+        let watch = &self.watch;
+        let slot = tools.slots.get(watch.slot);
+        let slot = slot.filter(|_| now_ns < watch.rests_until_ns);
+        let again = slot.and_then(|slot| slot.heard_again(&watch.surroundings));
+        let is_all = again.is_some_and(|again| self.election.hear_again(now_ns, again));
+        if !is_all {
             self.look(tools);
         }
+        is_all
     }
 
     /// The doorbell rang, or the deadline passed.
@@ -178,8 +191,12 @@ impl Router {
             }
             let heard = slot.heard();
             slot.acknowledge(heard.news_seq);
-            self.surroundings = heard.surroundings();
-            self.looked_ns = asked_ns;
+            self.watch.surroundings = heard.surroundings();
+            self.watch.rests_until_ns = if self.slot_before.is_none() {
+                asked_ns + LOOK_EVERY_NS
+            } else {
+                0
+            };
             self.report_mistakes(&heard, asked_ns, tools);
             self.handle_at(asked_ns, Event::Look(heard), tools);
             if !slot.has_news() && !std::mem::take(&mut self.was_fenced) {
@@ -209,6 +226,7 @@ impl Router {
     pub(super) fn reconfigure(&mut self, spec: RouterSpec, tools: &Tools) {
         let had = self.spec.clone();
         self.spec = RouterSpec {
+            slot: had.slot,
             home: had.home,
             belongings: had.belongings,
             inheritance: had.inheritance,

@@ -1,6 +1,7 @@
 //! The loop: doorbell, timer, mailbox.
 
 mod agenda;
+mod members;
 mod sync_groups;
 
 use std::{
@@ -23,6 +24,7 @@ use tokio::{
 use vrrp_common::{contract::Doorbell, election::Event, timers::NS_PER_S};
 
 use agenda::{Agenda, Place, Wish};
+use members::Members;
 
 use super::{
     Command, ElectionHandle, GroupSpec, Inheritance, Notice, RouterId, Scheduling,
@@ -137,7 +139,7 @@ async fn run(
 ) -> io::Result<()> {
     let mut routers = Routers {
         tools,
-        by_id: BTreeMap::new(),
+        by_id: Members::default(),
         by_slot: BTreeMap::new(),
         agenda: Agenda::default(),
         removed_from: BTreeSet::new(),
@@ -235,8 +237,7 @@ async fn held_back(inbox: &mut UnboundedReceiver<Command>) -> Vec<Command> {
 
 struct Routers {
     tools: Tools,
-    /// Boxed, so that what is searched is small.
-    by_id: BTreeMap<RouterId, Box<Entry>>,
+    by_id: Members,
     by_slot: BTreeMap<u32, RouterId>,
     agenda: Agenda,
     /// Interfaces that have just lost addresses.
@@ -279,6 +280,17 @@ struct Entry {
     place: Option<Place>,
 }
 
+impl Entry {
+    /// Keeps its deadline in the queue.
+    fn keep(&mut self, id: RouterId, agenda: &mut Agenda, was_due: bool) {
+        let wish = self.router.deadline().map(|at_ns| Wish {
+            at_ns,
+            early_ns: self.router.may_look_early_ns(),
+        });
+        self.place = agenda.put(id, (self.place, was_due), wish);
+    }
+}
+
 impl Routers {
     fn next_deadline(&self) -> Option<u64> {
         let all = self.agenda.next().into_iter();
@@ -294,7 +306,7 @@ impl Routers {
             ..
         } = &self.tools;
         for id in pacer.run(clock::now_ns(), slots, socket) {
-            if let Some(entry) = self.by_id.get_mut(&id) {
+            if let Some(entry) = self.by_id.get_mut(id) {
                 entry.router.has_announced(true);
             }
         }
@@ -320,7 +332,7 @@ impl Routers {
             outbox.send_announcements(socket, may)
         };
         for announced in announced {
-            if let Some(entry) = self.by_id.get_mut(&announced.id) {
+            if let Some(entry) = self.by_id.get_mut(announced.id) {
                 entry.router.has_announced(announced.is_sent);
             }
         }
@@ -341,7 +353,7 @@ impl Routers {
         });
         let (mut to_look, now_ns) = (Vec::new(), clock::now_ns());
         for (advert, fate) in adverts {
-            if let Some(entry) = self.by_id.get_mut(&advert.id)
+            if let Some(entry) = self.by_id.get_mut(advert.id)
                 && entry
                     .router
                     .has_advertised((advert.decided_ns, now_ns), &fate, &self.tools)
@@ -369,7 +381,14 @@ impl Routers {
             self.tools.outbox.open();
         }
         for id in due {
-            self.act(id, true, |router, tools| router.look_again(now, tools));
+            let Some(entry) = self.by_id.get_mut(id) else {
+                continue;
+            };
+            if entry.router.look_again(now, &self.tools) {
+                entry.keep(id, &mut self.agenda, true);
+            } else {
+                self.has_acted(id, true);
+            }
         }
     }
 
@@ -381,29 +400,27 @@ impl Routers {
 
     /// Does something with a router and keeps its deadline in the queue.
     fn with(&mut self, id: RouterId, act: impl FnOnce(&mut Router, &Tools)) {
-        self.act(id, false, act);
+        if let Some(entry) = self.by_id.get_mut(id) {
+            act(&mut entry.router, &self.tools);
+        }
+        self.has_acted(id, false);
     }
 
-    /// The same for one that may have left the queue because it was due.
-    fn act(&mut self, id: RouterId, was_due: bool, act: impl FnOnce(&mut Router, &Tools)) {
-        let Some(entry) = self.by_id.get_mut(&id) else {
+    /// A router may want something else by now: its deadline, what its group does, what its neighbours on
+    /// the interface lost. One that `was_due` has left the queue.
+    fn has_acted(&mut self, id: RouterId, was_due: bool) {
+        let Some(entry) = self.by_id.get_mut(id) else {
             return;
         };
-        act(&mut entry.router, &self.tools);
         self.stirred.extend(self.group_of.get(&id));
-        let removed_from = entry.router.take_removed();
-        let wish = entry.router.deadline().map(|at_ns| Wish {
-            at_ns,
-            early_ns: entry.router.may_look_early_ns(),
-        });
-        entry.place = self.agenda.put(id, (entry.place, was_due), wish);
-        self.removed_from.extend(removed_from);
+        self.removed_from.extend(entry.router.take_removed());
+        entry.keep(id, &mut self.agenda, was_due);
     }
 
     /// How everything stands; nothing happens until the election goes on.
     fn hand_over(&mut self) -> Vec<(RouterId, Inheritance)> {
         let mut list = Vec::new();
-        for id in self.by_id.keys().copied().collect::<Vec<_>>() {
+        for id in self.by_id.ids() {
             self.with(id, |router, tools| {
                 list.extend(router.hand_over(tools).map(|inheritance| (id, inheritance)));
             });
@@ -458,7 +475,7 @@ impl Routers {
                     router,
                     place: None,
                 };
-                self.by_id.insert(id, Box::new(entry));
+                self.by_id.insert(id, entry);
                 self.share_beat(id);
             }
             // What changes the floor or the state wants a fresh look at the slot: an advert that
@@ -484,7 +501,7 @@ impl Routers {
             }
             Command::Restore(id) => self.with(id, Router::restore),
             Command::CatchUp => {
-                for id in self.by_id.keys().copied().collect::<Vec<_>>() {
+                for id in self.by_id.ids() {
                     self.with(id, Router::catch_up);
                 }
             }
@@ -502,7 +519,7 @@ impl Routers {
             } => self.permit(slot, until_ns, number),
             Command::Retire(id) => self.retire(id),
             Command::Stop(reply) => {
-                for id in self.by_id.keys().copied().collect::<Vec<_>>() {
+                for id in self.by_id.ids() {
                     self.retire(id);
                 }
                 self.answer_when_idle(reply);
@@ -535,7 +552,7 @@ impl Routers {
                 }
             }
             _ => {
-                if let Some(entry) = self.by_id.get_mut(&newest) {
+                if let Some(entry) = self.by_id.get_mut(newest) {
                     entry.router.share_beat();
                 }
             }
@@ -544,7 +561,7 @@ impl Routers {
 
     fn retire(&mut self, id: RouterId) {
         self.with(id, |router, tools| router.handle(Event::Shutdown, tools));
-        if let Some(entry) = self.by_id.remove(&id) {
+        if let Some(entry) = self.by_id.remove(id) {
             self.agenda.put(id, (entry.place, false), None);
             self.by_slot.remove(&entry.router.slot());
         }

@@ -26,6 +26,7 @@ impl Router {
             return;
         };
         self.slot_before = before.map(|_| inheritance.slot);
+        self.watch.rests_until_ns = 0;
         self.has_moved = inheritance.announces;
         let is_news = inheritance.told != Some(inheritance.state);
         let tenure = if is_news { tenure.untold() } else { tenure };

@@ -88,6 +88,7 @@ impl Router {
     pub(super) const fn fenced(&mut self) -> bool {
         self.tally.adverts_fenced += 1;
         self.was_fenced = true;
+        self.watch.rests_until_ns = 0;
         false
     }
 

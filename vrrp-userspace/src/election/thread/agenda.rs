@@ -1,15 +1,16 @@
 //! When whom to look at. A BACKUP may be looked at a little before its Master_Down: it has mostly heard its
 //! master since, and waits for another one then. So one wake-up serves all that hear the same master.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::election::RouterId;
 
 /// Every virtual router that waits for something.
 #[derive(Default)]
 pub(super) struct Agenda {
-    /// Those that may be looked at early, by their deadline.
-    soft: BTreeSet<(u64, RouterId)>,
+    /// Those that may be looked at early, by the slice of time that their deadline is in. To keep all of
+    /// them in order would be much of what a backup at rest does.
+    soft: BTreeMap<u64, Vec<RouterId>>,
     /// Those that may not, or were already.
     hard: BTreeSet<(u64, RouterId)>,
 }
@@ -32,6 +33,9 @@ pub(super) struct Place {
 /// Nobody is looked at earlier than this before its time.
 const EARLY_NS: u64 = 5_000_000;
 
+/// How long a slice of time is; less than [`EARLY_NS`], because a slice is due when it begins.
+const SLICE_NS: u64 = 1_000_000;
+
 impl Agenda {
     /// Gives somebody another place, or none. Who wants the same as before was looked at in vain, and waits
     /// for its very deadline. Who was `due` a moment ago has left its place already.
@@ -51,27 +55,43 @@ impl Agenda {
                 return before;
             }
             if let Some(before) = before {
-                self.list(before.is_soft).remove(&(before.at_ns, id));
+                self.remove(id, before);
             }
         }
-        if let Some(place) = place {
-            self.list(place.is_soft).insert((place.at_ns, id));
+        match place {
+            Some(place) if place.is_soft => {
+                let slice = self.soft.entry(place.at_ns / SLICE_NS).or_default();
+                slice.push(id);
+            }
+            Some(place) => {
+                self.hard.insert((place.at_ns, id));
+            }
+            None => {}
         }
         place
     }
 
-    const fn list(&mut self, is_soft: bool) -> &mut BTreeSet<(u64, RouterId)> {
-        if is_soft {
-            &mut self.soft
-        } else {
-            &mut self.hard
+    fn remove(&mut self, id: RouterId, place: Place) {
+        if !place.is_soft {
+            self.hard.remove(&(place.at_ns, id));
+            return;
+        }
+        let number = place.at_ns / SLICE_NS;
+        let Some(slice) = self.soft.get_mut(&number) else {
+            return;
+        };
+        slice.retain(|other| *other != id);
+        if slice.is_empty() {
+            self.soft.remove(&number);
         }
     }
 
     /// When the next one is due.
     pub(super) fn next(&self) -> Option<u64> {
-        let firsts = [&self.soft, &self.hard].into_iter();
-        firsts.filter_map(|list| list.first()).map(|it| it.0).min()
+        let soft = self.soft.first_key_value();
+        let soft = soft.map(|(number, _)| number * SLICE_NS);
+        let hard = self.hard.first().map(|(at_ns, _)| *at_ns);
+        soft.into_iter().chain(hard).min()
     }
 
     /// Whom to look at now: everybody who is due, and if there is anybody, those as well that are about to
@@ -80,13 +100,17 @@ impl Agenda {
         if self.next().is_none_or(|next| next > now_ns) {
             return Vec::new();
         }
-        let until = |list: &mut BTreeSet<(u64, RouterId)>, at_ns: u64| {
-            let rest = list.split_off(&(at_ns + 1, RouterId(0)));
-            std::mem::replace(list, rest)
-        };
-        let hard = until(&mut self.hard, now_ns);
-        let soft = until(&mut self.soft, now_ns + EARLY_NS);
-        hard.into_iter().chain(soft).map(|(_, id)| id).collect()
+        let rest = self.hard.split_off(&(now_ns + 1, RouterId(0)));
+        let hard = std::mem::replace(&mut self.hard, rest);
+        let mut due: Vec<RouterId> = hard.into_iter().map(|(_, id)| id).collect();
+        while let Some(slice) = self.soft.first_entry() {
+            let begins_ns = slice.key() * SLICE_NS;
+            if begins_ns > now_ns && begins_ns + SLICE_NS > now_ns + EARLY_NS {
+                break;
+            }
+            due.append(&mut slice.remove());
+        }
+        due
     }
 }
 
@@ -124,6 +148,22 @@ mod tests {
         assert_eq!(agenda.next(), Some(104 * MS));
         assert_eq!(agenda.due(103 * MS), []);
         assert_eq!(agenda.due(104 * MS), ids[2..3]);
+    }
+
+    #[test]
+    fn nobody_is_looked_at_too_early() {
+        let mut agenda = Agenda::default();
+        agenda.put(RouterId(0), NEW, Some(soft(100 * MS)));
+        agenda.put(RouterId(1), NEW, Some(soft(105 * MS - 1)));
+        agenda.put(RouterId(2), NEW, Some(soft(105 * MS)));
+        agenda.put(RouterId(3), NEW, Some(soft(100 * MS + 300_000)));
+        assert_eq!(
+            agenda.next(),
+            Some(100 * MS),
+            "a slice is due when it begins"
+        );
+        assert_eq!(agenda.due(100 * MS), [0, 3, 1].map(RouterId));
+        assert_eq!(agenda.next(), Some(105 * MS));
     }
 
     #[test]

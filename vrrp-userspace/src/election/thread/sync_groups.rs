@@ -27,7 +27,7 @@ impl Routers {
         let Some(group) = self.group_of.get(&id) else {
             return;
         };
-        let entry = self.by_id.get(&id);
+        let entry = self.by_id.get(id);
         let is_master = entry.is_some_and(|it| it.router.stance() == group::Stance::Master);
         if let Some(group) = self.groups.get_mut(*group)
             && group.epoch == 0
@@ -95,7 +95,7 @@ impl Routers {
             return;
         }
         let members = group.spec.members.iter();
-        let members = members.filter_map(|id| self.by_id.get(id));
+        let members = members.filter_map(|id| self.by_id.get(*id));
         // Who has not taken up yet where the daemon before left off wants what that one wanted.
         if members
             .clone()
@@ -128,14 +128,14 @@ impl Routers {
         let Group { spec, .. } = self.groups.get(index)?;
         let members = spec.members.clone();
         let permit = spec.permit_until_ns;
-        let mut routers = members.iter().filter_map(|id| self.by_id.get(id));
+        let mut routers = members.iter().filter_map(|id| self.by_id.get(*id));
         if routers.any(|entry| entry.router.awaits_inheritance()) {
             return None;
         }
         let decide = |routers: &Self| {
             let stances = members
                 .iter()
-                .filter_map(|id| Some(routers.by_id.get(id)?.router.stance()));
+                .filter_map(|id| Some(routers.by_id.get(*id)?.router.stance()));
             match permit {
                 Some(until) => group::decide_with_permit(&stances, clock::now_ns() < until),
                 None => group::decide(&stances),
@@ -175,7 +175,7 @@ impl Routers {
     pub(super) fn regroup(&mut self, specs: Vec<GroupSpec>) {
         let before = std::mem::take(&mut self.groups);
         for id in std::mem::take(&mut self.group_of).into_keys() {
-            let slot = self.by_id.get(&id).map(|entry| entry.router.slot());
+            let slot = self.by_id.get(id).map(|entry| entry.router.slot());
             let stays = specs.iter().any(|spec| spec.members.contains(&id));
             if let Some(slot) = slot.filter(|_| !stays)
                 && let Some(slot) = self.tools.slots.get(slot)
@@ -206,7 +206,7 @@ impl Routers {
     fn add_group(&mut self, spec: GroupSpec, epoch: u64, (told, number): (Told, u64)) {
         let index = self.groups.len();
         let is_master = |id: &RouterId| {
-            let entry = self.by_id.get(id);
+            let entry = self.by_id.get(*id);
             entry.is_some_and(|entry| entry.router.stance() == group::Stance::Master)
         };
         let epoch = epoch.max(u64::from(spec.members.iter().any(is_master)));
@@ -216,7 +216,7 @@ impl Routers {
         }
         for id in &spec.members {
             self.group_of.insert(*id, index);
-            let slot = self.by_id.get(id).map(|entry| entry.router.slot());
+            let slot = self.by_id.get(*id).map(|entry| entry.router.slot());
             if let Some(slot) = slot.and_then(|slot| self.tools.slots.get(slot)) {
                 slot.join_group(Some(spec.slot));
             }
