@@ -89,13 +89,11 @@ fn knows_virtual_mac(host: &Namespace, family: Family, when: &str) {
     assert!(shown.contains(&text(family.mac())), "{when}: {shown:?}");
 }
 
-/// What each kernel counts of ICMP and ND, who it knows, and what came and went: where a ping was lost.
+/// What a machine's kernel counts of IP and ICMP, whom it knows, and what came and went: where a ping was
+/// lost.
 fn traces(host: &Namespace) -> String {
     let mut counters = host.command("grep");
-    let files = ["/proc/net/snmp6", "/proc/net/softnet_stat"];
-    counters
-        .args(["-h", "^Icmp6\\|Ip6.*Discards\\|^[0-9a-f]* "])
-        .args(files);
+    counters.args(["-hi", "^ip\\|^icmp", "/proc/net/snmp", "/proc/net/snmp6"]);
     let output = counters.output().expect("run grep");
     [
         String::from_utf8_lossy(&output.stdout).into_owned(),

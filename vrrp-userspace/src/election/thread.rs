@@ -139,7 +139,7 @@ async fn run(
 ) -> io::Result<()> {
     let mut routers = Routers {
         tools,
-        by_id: Members::default(),
+        by_id: Members::new(),
         by_slot: BTreeMap::new(),
         agenda: Agenda::default(),
         removed_from: BTreeSet::new(),
@@ -237,7 +237,7 @@ async fn held_back(inbox: &mut UnboundedReceiver<Command>) -> Vec<Command> {
 
 struct Routers {
     tools: Tools,
-    by_id: Members,
+    by_id: Members<Entry>,
     by_slot: BTreeMap<u32, RouterId>,
     agenda: Agenda,
     /// Interfaces that have just lost addresses.

@@ -33,8 +33,9 @@ pub(super) struct Place {
 /// Nobody is looked at earlier than this before its time.
 const EARLY_NS: u64 = 5_000_000;
 
-/// How long a slice of time is; less than [`EARLY_NS`], because a slice is due when it begins.
+/// How long a slice of time is. It is due when it begins, and nobody in it may be too early then.
 const SLICE_NS: u64 = 1_000_000;
+const _: () = assert!(SLICE_NS < EARLY_NS);
 
 impl Agenda {
     /// Gives somebody another place, or none. Who wants the same as before was looked at in vain, and waits
@@ -80,7 +81,10 @@ impl Agenda {
         let Some(slice) = self.soft.get_mut(&number) else {
             return;
         };
-        slice.retain(|other| *other != id);
+        // In its order, which is mostly the one they leave in: those that go first are found first.
+        if let Some(at) = slice.iter().position(|other| *other == id) {
+            slice.remove(at);
+        }
         if slice.is_empty() {
             self.soft.remove(&number);
         }
@@ -104,8 +108,8 @@ impl Agenda {
         let hard = std::mem::replace(&mut self.hard, rest);
         let mut due: Vec<RouterId> = hard.into_iter().map(|(_, id)| id).collect();
         while let Some(slice) = self.soft.first_entry() {
-            let begins_ns = slice.key() * SLICE_NS;
-            if begins_ns > now_ns && begins_ns + SLICE_NS > now_ns + EARLY_NS {
+            let ends_ns = (slice.key() + 1) * SLICE_NS;
+            if ends_ns > now_ns + EARLY_NS {
                 break;
             }
             due.append(&mut slice.remove());
@@ -179,6 +183,17 @@ mod tests {
         agenda.put(RouterId(2), (place, true), Some(soft(100 * MS)));
         assert_eq!(agenda.due(101 * MS), [RouterId(2), RouterId(1)]);
         assert_eq!(agenda.next(), None, "they have left");
+    }
+
+    #[test]
+    fn who_leaves_a_slice_leaves_the_others_in_it() {
+        let mut agenda = Agenda::default();
+        let places = [0, 1, 2].map(|id| agenda.put(RouterId(id), NEW, Some(soft(100 * MS))));
+        let later = agenda.put(RouterId(1), (places[1], false), Some(soft(200 * MS)));
+        assert_eq!(agenda.due(100 * MS), [0, 2].map(RouterId));
+        assert_eq!(agenda.next(), Some(200 * MS));
+        agenda.put(RouterId(1), (later, false), None);
+        assert_eq!(agenda.next(), None, "nothing is due that nobody waits for");
     }
 
     #[test]
