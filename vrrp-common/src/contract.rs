@@ -80,6 +80,19 @@ pub struct VridTarget {
     pub reserved: [u8; 2],
 }
 
+impl VridTarget {
+    /// Leads to a slot, and to the row of the interface's counters (0 = not known).
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(slot: u32, row: u16) -> Self {
+        Self {
+            slot,
+            row,
+            reserved: [0; 2],
+        }
+    }
+}
+
 /// Key of `VIPS`: which slot answers for an address.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, bytemuck::Pod, bytemuck::Zeroable)]
@@ -310,14 +323,15 @@ pub struct Doorbell {
 /// Words of `VIP_FILTER`.
 pub const FILTER_WORDS: usize = 1024;
 
+/// 2^64 divided by the golden ratio: spreads what differs in few bits (Knuth, TAOCP 6.4).
+pub(crate) const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// Where `VIP_FILTER` says whether an address can be one of ours: the word, and the bit in it. Most
 /// traffic is to none, and one look tells.
 #[inline(always)]
 #[must_use]
 pub const fn filter_place(address: Source) -> (u32, u64) {
     const _: () = assert!(FILTER_WORDS == 1 << 10);
-    /// 2^64 divided by the golden ratio: spreads what differs in few bits (Knuth, TAOCP 6.4).
-    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
     let hash = (address.high ^ address.low.rotate_left(32)).wrapping_mul(SPREAD);
     ((hash >> 54) as u32, 1 << ((hash >> 48) & 63))
 }

@@ -34,6 +34,7 @@ pub mod frame;
 pub mod link;
 pub mod nd;
 pub mod receive;
+pub mod shortcut;
 pub mod slot;
 pub mod tables;
 pub mod timers;

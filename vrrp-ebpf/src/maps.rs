@@ -12,6 +12,7 @@ use vrrp_common::{
         FILTER_WORDS, InterfaceCounters, MacKey, PeerKey, PeerLimits, RING_BYTES, VipKey,
         VipTarget, VridKey, VridTarget, filter_place,
     },
+    shortcut::{self, Answer, Shortcut, VIP_PLACES, VRID_PLACES},
     slot::Slot,
     tables::Tables,
     vrrp::Source,
@@ -28,6 +29,14 @@ pub static VRIDS: HashMap<VridKey, VridTarget, DEFAULT_SLOTS> = HashMap::new();
 /// Which virtual address is ours, in which slot, and at which MAC.
 #[btf_map]
 pub static VIPS: HashMap<VipKey, VipTarget, DEFAULT_VIPS> = HashMap::new();
+
+/// The shorter way to most of [`VRIDS`]. User space maps it into its memory.
+#[btf_map]
+pub static VRID_WAYS: Array<Shortcut<1>, VRID_PLACES, { BPF_F_MMAPABLE as usize }> = Array::new();
+
+/// The shorter way to most of [`VIPS`]. User space maps it into its memory.
+#[btf_map]
+pub static VIP_WAYS: Array<Shortcut<3>, VIP_PLACES, { BPF_F_MMAPABLE as usize }> = Array::new();
 
 /// Which addresses can be ours at all.
 #[btf_map]
@@ -73,8 +82,13 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn vrid(&self, key: VridKey) -> Option<VridTarget> {
-        // SAFETY: user space replaces the value as a whole.
-        unsafe { VRIDS.get(key) }.copied()
+        let (place, words) = shortcut::of_vrid(key);
+        match VRID_WAYS.get(place)?.find(&words) {
+            Answer::Leads(slot, row) => Some(VridTarget::new(slot, row)),
+            Answer::Nowhere => None,
+            // SAFETY: user space replaces the value as a whole.
+            Answer::AskTable => unsafe { VRIDS.get(key) }.copied(),
+        }
     }
 
     #[inline(always)]
@@ -88,8 +102,17 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn vip(&self, key: VipKey) -> Option<VipTarget> {
-        // SAFETY: as above.
-        unsafe { VIPS.get(key) }.copied()
+        let (place, words) = shortcut::of_vip(key);
+        match VIP_WAYS.get(place)?.find(&words) {
+            Answer::Leads(slot, row) => Some(VipTarget {
+                slot,
+                mac: [0; 6],
+                row,
+            }),
+            Answer::Nowhere => None,
+            // SAFETY: as above.
+            Answer::AskTable => unsafe { VIPS.get(key) }.copied(),
+        }
     }
 
     #[inline(always)]

@@ -40,11 +40,7 @@ impl Tables for Mirror {
     const FENCES: bool = true;
 
     fn vrid(&self, key: VridKey) -> Option<VridTarget> {
-        (key == self.vrid).then_some(VridTarget {
-            slot: 0,
-            row: 0,
-            reserved: [0; 2],
-        })
+        (key == self.vrid).then_some(VridTarget::new(0, 0))
     }
 
     fn may_be_vip(&self, _: Source) -> bool {

@@ -95,14 +95,20 @@ impl Row {
 
 /// Which router, its slot, when, whether a daemon is alive, and a count.
 const ADVERT: &[Part] = &[
-    Part::FindRouter,
+    Part::Array,
     Part::Array,
     Part::Clock,
     Part::Array,
     Part::Counter,
 ];
-/// Whose address, its slot, whether its lease is fresh, and a count.
-const ANSWER: &[Part] = &[Part::FindAddress, Part::Array, Part::Clock, Part::Counter];
+/// Whether the address can be ours, whose it is, its slot, whether its lease is fresh, and a count.
+const ANSWER: &[Part] = &[
+    Part::Array,
+    Part::Array,
+    Part::Array,
+    Part::Clock,
+    Part::Counter,
+];
 
 fn rows() -> Vec<Row> {
     let with = |change: fn(&mut AdvertSpec)| {
@@ -141,7 +147,7 @@ fn rows() -> Vec<Row> {
         Row::new("TTL 254", consumed, with(|spec| spec.ttl = 254)).made_of(ADVERT),
         Row::new("a wrong checksum", consumed, vec![bad_checksum]).made_of(ADVERT),
         Row::new("a VRID of somebody else", passed, with(|it| it.vrid = 77))
-            .made_of(&[Part::FindRouter, Part::Counter]),
+            .made_of(&[Part::Array, Part::Counter]),
         Row::new("foreign traffic", passed, foreign)
             .within(10.0)
             .made_of(&[Part::Array]),

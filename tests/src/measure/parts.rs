@@ -18,9 +18,10 @@ use crate::bench::Entry;
 pub(super) enum Part {
     /// `bpf_ktime_get_boot_ns`.
     Clock,
-    /// Finding a virtual router by interface, VLAN, family and VRID.
+    /// Finding a virtual router by interface, VLAN, family and VRID in a hash table, where there is no shorter
+    /// way to it.
     FindRouter,
-    /// Finding a virtual address.
+    /// Finding a virtual address so.
     FindAddress,
     /// A value of an array.
     Array,

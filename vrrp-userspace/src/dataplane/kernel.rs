@@ -15,7 +15,7 @@ use vrrp_common::contract::{
     InterfaceCounters, MacKey, PeerKey, PeerLimits, VipKey, VipTarget, VridKey, VridTarget,
 };
 
-use super::{DataplaneError, SlotTable, Stale, counters::Counters, filter::Filter};
+use super::{DataplaneError, SlotTable, Stale, counters::Counters, filter::Filter, ways::Ways};
 
 /// The object built by `build.rs`, aligned as the ELF reader needs it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/vrrp-ebpf.o"));
@@ -79,6 +79,7 @@ pub(super) struct Kernel {
     vips: BpfHashMap<MapData, [u8; 24], [u8; 12]>,
     macs: BpfHashMap<MapData, [u8; 12], u32>,
     peers: BpfHashMap<MapData, [u8; 20], [u8; 4]>,
+    ways: Ways,
     filter: Filter,
     counters: Counters,
 }
@@ -135,9 +136,11 @@ impl Kernel {
             .map_max_entries("COUNTERS", size(interfaces + 1)?)
             .map_max_entries("ROWS", size(interfaces)?);
         let mut ebpf = loader.load(OBJECT)?;
-        let Map::Array(slots) = take(&mut ebpf, "MASTER_SEEN")? else {
-            return Err(DataplaneError::Missing("array MASTER_SEEN"));
-        };
+        let slots = array(&mut ebpf, "MASTER_SEEN")?;
+        let ways = Ways::map(
+            array(&mut ebpf, "VRID_WAYS")?,
+            array(&mut ebpf, "VIP_WAYS")?,
+        )?;
         Ok(Loaded {
             slots: SlotTable::map(&slots, routers)?,
             ring: typed(&mut ebpf, "NEWS")?,
@@ -147,6 +150,7 @@ impl Kernel {
                 vips: typed(&mut ebpf, "VIPS")?,
                 macs: typed(&mut ebpf, "MACS")?,
                 peers: typed(&mut ebpf, "PEERS")?,
+                ways,
                 filter: Filter::new(typed(&mut ebpf, "VIP_FILTER")?),
                 counters: Counters::new(typed(&mut ebpf, "COUNTERS")?, typed(&mut ebpf, "ROWS")?),
                 slots,
@@ -201,10 +205,15 @@ impl Kernel {
         self.filter
             .add(key)
             .map_err(DataplaneError::map("VIP_FILTER"))?;
-        let key: [u8; 24] = bytemuck::cast(key);
         self.vips
-            .insert(key, bytemuck::cast::<_, [u8; 12]>(target), 0)
-            .map_err(DataplaneError::map("VIPS"))
+            .insert(
+                bytemuck::cast::<_, [u8; 24]>(key),
+                bytemuck::cast::<_, [u8; 12]>(target),
+                0,
+            )
+            .map_err(DataplaneError::map("VIPS"))?;
+        self.ways.add_vip(key, target);
+        Ok(())
     }
 
     pub(super) fn insert_mac(&mut self, key: MacKey, slot: u32) -> Result<(), DataplaneError> {
@@ -228,36 +237,38 @@ impl Kernel {
     }
 
     pub(super) fn insert_vrid(&mut self, key: VridKey, slot: u32) -> Result<(), DataplaneError> {
-        let target = VridTarget {
-            slot,
-            row: self.counters.row(key.ifindex),
-            reserved: [0; 2],
-        };
+        let target = VridTarget::new(slot, self.counters.row(key.ifindex));
         self.vrids
             .insert(
                 bytemuck::cast::<_, [u8; 8]>(key),
                 bytemuck::cast::<_, [u8; 8]>(target),
                 0,
             )
-            .map_err(DataplaneError::map("VRIDS"))
+            .map_err(DataplaneError::map("VRIDS"))?;
+        self.ways.add_vrid(key, target);
+        Ok(())
     }
 
     /// Removes what leads to the slot, and leaves what leads to another by now. Entries that are
     /// gone already are no error; any other failure leaves an entry whose slot holds no lease and
     /// answers nothing.
     pub(super) fn remove(&mut self, stale: &Stale, slot: u32) {
-        if let Some(key) = stale.vrid.map(bytemuck::cast::<_, [u8; 8]>)
-            && let Ok(target) = self.vrids.get(&key, 0)
+        if let Some(key) = stale.vrid
+            && let bytes = bytemuck::cast::<_, [u8; 8]>(key)
+            && let Ok(target) = self.vrids.get(&bytes, 0)
             && bytemuck::cast::<_, VridTarget>(target).slot == slot
         {
-            let _ = self.vrids.remove(&key);
+            self.ways.remove_vrid(key);
+            let _ = self.vrids.remove(&bytes);
         }
         for key in &stale.vips {
             let bytes: [u8; 24] = bytemuck::cast(*key);
             let target = self.vips.get(&bytes, 0).ok();
-            if target.map(bytemuck::cast::<_, VipTarget>).map(|it| it.slot) == Some(slot)
-                && self.vips.remove(&bytes).is_ok()
-            {
+            if target.map(bytemuck::cast::<_, VipTarget>).map(|it| it.slot) != Some(slot) {
+                continue;
+            }
+            self.ways.remove_vip(*key);
+            if self.vips.remove(&bytes).is_ok() {
                 self.filter.remove(*key);
             }
         }
@@ -297,6 +308,13 @@ impl Kernel {
 
 fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, DataplaneError> {
     ebpf.take_map(name).ok_or(DataplaneError::Missing(name))
+}
+
+fn array(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, DataplaneError> {
+    match take(ebpf, name)? {
+        Map::Array(data) => Ok(data),
+        _ => Err(DataplaneError::Missing(name)),
+    }
 }
 
 fn typed<T: TryFrom<Map, Error = MapError>>(

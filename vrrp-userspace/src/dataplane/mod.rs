@@ -8,12 +8,14 @@ mod filter;
 mod heartbeat;
 mod kernel;
 mod ladder;
+mod mapped;
 mod pins;
 mod remains;
 mod routed;
 mod slots;
 mod take_over;
 mod userspace;
+mod ways;
 mod xdp_netlink;
 
 use std::{

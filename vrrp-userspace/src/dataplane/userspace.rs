@@ -140,11 +140,7 @@ impl Tables for UserTables {
 
     fn vrid(&self, key: VridKey) -> Option<VridTarget> {
         let slot = held!(self.routes.read()).vrids.get(&key).copied()?;
-        Some(VridTarget {
-            slot,
-            row: 0,
-            reserved: [0; 2],
-        })
+        Some(VridTarget::new(slot, 0))
     }
 
     fn may_be_vip(&self, _address: Source) -> bool {
