@@ -11,7 +11,9 @@ use crate::{
 };
 
 /// Places for virtual routers.
-pub const VRID_PLACES: usize = 1 << 14;
+pub const VRID_PLACES: usize = 256 * BLOCKS as usize;
+/// Blocks of them, of a place for each VRID.
+const BLOCKS: u32 = 64;
 /// Places for addresses.
 pub const VIP_PLACES: usize = 1 << 14;
 
@@ -113,7 +115,6 @@ impl<const WORDS: usize> Default for Shortcut<WORDS> {
 #[inline(always)]
 #[must_use]
 pub const fn of_vrid(key: VridKey) -> (u32, [u64; 1]) {
-    const BLOCKS: u32 = VRID_PLACES as u32 / 256;
     let family = if key.family == Family::V6 as u8 {
         BLOCKS / 2
     } else {
