@@ -30,6 +30,7 @@ pub mod measure;
 pub mod modes;
 pub mod netns;
 mod oracle;
+mod orphans;
 pub mod ping;
 pub mod process;
 pub mod sim;

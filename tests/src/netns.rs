@@ -5,16 +5,14 @@ use std::{
     fs::File,
     net::Ipv4Addr,
     os::{fd::AsRawFd as _, unix::process::CommandExt as _},
-    path::Path,
     process::Command,
-    sync::{
-        Once,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::atomic::{AtomicU32, Ordering},
     thread,
 };
 
 use nix::sched::{CloneFlags, setns};
+
+use crate::orphans;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -27,10 +25,9 @@ pub struct Namespace {
 impl Namespace {
     /// Makes a namespace whose name contains `role`.
     pub fn new(role: &str) -> Self {
-        static SWEPT: Once = Once::new();
-        SWEPT.call_once(remove_orphans);
+        orphans::watch();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self::named(format!("xvrrp-{}-{number}-{role}", std::process::id()))
+        Self::named(orphans::namespace(&format!("{number}-{role}")))
     }
 
     /// Makes a namespace of this name.
@@ -121,22 +118,6 @@ impl Drop for Namespace {
             .status();
         if !done.is_ok_and(|status| status.success()) {
             eprintln!("could not remove the namespace {}", self.name);
-        }
-    }
-}
-
-/// Namespaces of test runs that were killed: their names hold a process id that is no more.
-fn remove_orphans() {
-    let entries = std::fs::read_dir("/run/netns").into_iter().flatten();
-    for name in entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()) {
-        let pid = name
-            .strip_prefix("xvrrp-")
-            .and_then(|rest| rest.split('-').next());
-        let is_orphan = pid
-            .and_then(|pid| pid.parse::<u32>().ok())
-            .is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists());
-        if is_orphan {
-            let _ = Command::new("ip").args(["netns", "del", &name]).status();
         }
     }
 }

@@ -13,7 +13,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::wait_for;
+use crate::{orphans, wait_for};
 
 /// A running program.
 pub struct Process {
@@ -111,7 +111,7 @@ pub struct Scratch(PathBuf);
 impl Scratch {
     /// Makes the directory.
     pub fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("xvrrp-test-{}-{name}", std::process::id()));
+        let path = orphans::directory(name);
         std::fs::create_dir_all(&path).expect("a directory");
         Self(path)
     }

@@ -400,7 +400,8 @@ fn is_answered(cable: &Cable) -> bool {
 #[test]
 fn a_lost_record_is_not_guessed() {
     let mode = Mode::TC;
-    let pinned = BpfFs::mount(&Scratch::new("lost-pins"));
+    let place = Scratch::new("lost-pins");
+    let pinned = BpfFs::mount(&place);
     for pins in [Some(&pinned), None] {
         let cable = Cable::new(mode);
         let host = &cable.lan.hosts[0];
