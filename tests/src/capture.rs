@@ -20,7 +20,7 @@ use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 use crate::{
     frames::{Said, read},
     netns::Namespace,
-    oracle, wait_for,
+    oracle, scheduling, wait_for,
 };
 
 /// A frame and when the kernel saw it, in nanoseconds of the wall clock.
@@ -101,7 +101,7 @@ impl Capture {
         let thread = {
             let (seen, stop) = (seen.clone(), stop.clone());
             std::thread::spawn(move || {
-                give_way();
+                scheduling::give_way();
                 while !stop.load(Ordering::Relaxed) {
                     if let Some(frame) = receive(&socket) {
                         seen.lock().expect("the capture's lock").push(frame);
@@ -210,22 +210,6 @@ impl Drop for Capture {
         let wrong = oracle::judge(&self.seen(), &excused);
         assert!(wrong.is_empty(), "the capture shows: {wrong:#?}");
     }
-}
-
-/// Runs when nobody else wants to: the kernel stamps the frames and has room for many, and what is watched must
-/// not be slowed by it.
-fn give_way() {
-    // SAFETY: no memory is passed; 0 is the calling thread.
-    let done = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) };
-    assert_eq!(done, 0, "be nice");
-}
-
-/// Runs before everybody else: whoever waits for a processor measures that. Only for what takes little of one.
-pub(crate) fn go_first() {
-    let parameter = libc::sched_param { sched_priority: 2 };
-    // SAFETY: the parameter lives through the call; 0 is the calling thread.
-    let done = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameter) };
-    assert_eq!(done, 0, "be first");
 }
 
 fn receive(socket: &Socket) -> Option<Seen> {

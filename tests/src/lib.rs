@@ -33,9 +33,11 @@ mod oracle;
 mod orphans;
 pub mod ping;
 pub mod process;
+mod scheduling;
 pub mod sim;
 pub mod sinks;
 pub mod soak;
+pub mod stalls;
 pub mod stream;
 pub mod xvrrp;
 

@@ -17,7 +17,7 @@ use nix::sys::socket::{
     socket, sockopt,
 };
 
-use crate::{capture::go_first, netns::Namespace, wait_for, wall_ns};
+use crate::{netns::Namespace, scheduling::go_first, wait_for, wall_ns};
 
 /// Listens as long as it lives.
 pub(super) struct Arrivals {

@@ -9,8 +9,9 @@ use std::{
 
 use super::{contestant::Work, field::Field};
 use crate::{
-    capture::{Capture, Sender, go_first},
+    capture::{Capture, Sender},
     frames::packet_v4,
+    scheduling::go_first,
     wall_ns,
 };
 

@@ -10,13 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
-
 use serde::Serialize;
 
 use super::contestant::on_cpu_ns;
-use crate::spend;
+use crate::{scheduling, spend};
 
 const OWN: &str = "/proc/thread-self/schedstat";
 
@@ -101,13 +98,8 @@ pub(super) fn calibrate(time: Duration) -> Calibration {
 }
 
 fn spin(processor: usize, turns: &AtomicU64, stop: &AtomicBool) {
-    let mut set = CpuSet::new();
-    set.set(processor).expect("a processor");
-    sched_setaffinity(Pid::from_raw(0), &set).expect("stay on a processor");
-    let idle = libc::sched_param { sched_priority: 0 };
-    // SAFETY: the parameter outlives the call, which concerns this thread alone.
-    let done = unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const idle) };
-    assert_eq!(done, 0, "SCHED_IDLE");
+    scheduling::stay_on(processor);
+    scheduling::idle();
     let mut own = 0_u64;
     while !stop.load(Ordering::Relaxed) {
         for _ in 0..1000 {
