@@ -179,12 +179,11 @@ fn read_ipv4<F: Frame + ?Sized>(frame: &F, candidate: &Candidate) -> Result<Pack
         .load::<Ipv4Hdr>(candidate.start)
         .ok_or(Reject::IpHeader)?;
     let (source, destination) = (Source::v4(ip.src_addr), Source::v4(ip.dst_addr));
-    // What the compiler knows the length of is read without a loop.
-    let whole = match candidate.offset - candidate.start {
-        Ipv4Hdr::LEN => frame.sum(candidate.start, Ipv4Hdr::LEN),
-        length => frame.sum(candidate.start, length),
+    let is_right = match candidate.offset - candidate.start {
+        Ipv4Hdr::LEN => checksum::is_right(ip),
+        with_options => frame.sum(candidate.start, with_options) == Some(0xffff),
     };
-    if whole != Some(0xffff) {
+    if !is_right {
         return Err(Reject::IpHeader);
     }
     if u16::from_be_bytes(ip.frags) & MORE_FRAGMENTS != 0 {
