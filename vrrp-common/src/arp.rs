@@ -6,7 +6,7 @@ use network_types::{
 };
 
 use crate::{
-    frame::{Frame, FrameMut},
+    frame::{Frame, FrameMut, Way},
     link::Link,
 };
 
@@ -133,9 +133,11 @@ pub fn write_answer<F: FrameMut + ?Sized>(
         tha: question.sender_mac,
         tpa: question.sender,
     };
-    frame.store(0, question.sender_mac)
-        && frame.store(size_of_val(&mac), mac)
-        && frame.store(link.payload, answer)
+    let way = Way {
+        destination: question.sender_mac,
+        source: mac,
+    };
+    frame.answer(link, way, answer)
 }
 
 /// A gratuitous ARP: a broadcast request with sender and target address `address`

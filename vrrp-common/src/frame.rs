@@ -7,7 +7,7 @@ use network_types::{
     ip::{Ipv4Hdr, Ipv6Hdr},
 };
 
-use crate::{checksum, vrrp::VrrpHeader};
+use crate::{checksum, link::Link, vrrp::VrrpHeader};
 
 /// A header that may be copied out of a frame byte by byte.
 ///
@@ -49,6 +49,61 @@ pub trait FrameMut: Frame {
     /// Makes the frame this long; what is new at the end is to be overwritten. False where that
     /// cannot be.
     fn resize(&self, length: usize) -> bool;
+
+    /// Overwrites the Ethernet addresses and what follows the link layer, an answer to what was there; false
+    /// where the frame ends before that.
+    #[inline(always)]
+    fn answer<T: Wire>(&self, link: &Link, way: Way, packet: T) -> bool {
+        answer_in_parts(self, link, way, packet)
+    }
+}
+
+/// The Ethernet addresses of a frame, as they lie in it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Way {
+    /// Who is to hear it.
+    pub destination: [u8; 6],
+    /// Whose it is.
+    pub source: [u8; 6],
+}
+
+// SAFETY: bytes only, no padding.
+unsafe impl Wire for Way {}
+
+/// A frame whose payload is directly behind the Ethernet header.
+#[repr(C, packed)]
+#[derive(Clone, Copy)]
+pub struct Whole<T> {
+    way: Way,
+    ether_type: u16,
+    packet: T,
+}
+
+// SAFETY: packed, and every part is valid whatever its bytes.
+unsafe impl<T: Wire> Wire for Whole<T> {}
+
+impl<T: Wire> Whole<T> {
+    /// The frame with that answer; `None` where a tag is in front of the payload.
+    #[inline(always)]
+    pub fn new(link: &Link, way: Way, packet: T) -> Option<Self> {
+        (link.payload == EthHdr::LEN).then_some(Self {
+            way,
+            ether_type: link.ether_type,
+            packet,
+        })
+    }
+}
+
+/// [`FrameMut::answer`], where what is stored need not be in one piece.
+#[inline(always)]
+pub fn answer_in_parts<F: FrameMut + ?Sized, T: Wire>(
+    frame: &F,
+    link: &Link,
+    way: Way,
+    packet: T,
+) -> bool {
+    frame.store(0, way) && frame.store(link.payload, packet)
 }
 
 impl Frame for [u8] {

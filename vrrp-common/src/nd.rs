@@ -8,7 +8,7 @@ use network_types::{
 
 use crate::{
     checksum,
-    frame::{Frame, FrameMut, Wire},
+    frame::{Frame, FrameMut, Way, Wire},
     link::Link,
     slot::mac_number,
     vrrp::Source,
@@ -243,10 +243,11 @@ pub fn write_answer<F: FrameMut + ?Sized>(
         )
     };
     let packet = advertisement(question.target, destination, mac, flags);
-    frame.resize(link.payload + size_of::<AdvertisementPacket>())
-        && frame.store(0, destination_mac)
-        && frame.store(size_of_val(&mac), mac)
-        && frame.store(link.payload, packet)
+    let way = Way {
+        destination: destination_mac,
+        source: mac,
+    };
+    frame.resize(link.payload + size_of::<AdvertisementPacket>()) && frame.answer(link, way, packet)
 }
 
 #[inline(always)]
