@@ -80,3 +80,23 @@ fn watch(processor: usize, stop: &AtomicBool, longest_ns: &AtomicU64) {
         longest_ns.fetch_max(late_ns, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How often it is tried when the answer is this and so long a stall counts.
+    fn tries(holds: bool, limit: Duration) -> usize {
+        let mut tries = 0;
+        unless_stalled(limit, || tries += 1, |()| holds);
+        tries
+    }
+
+    #[test]
+    fn only_what_does_not_hold_on_a_machine_that_stood_still_is_tried_again() {
+        let never = Duration::MAX;
+        assert_eq!(tries(true, Duration::ZERO), 1);
+        assert_eq!(tries(false, never), 1);
+        assert_eq!(tries(false, Duration::ZERO), TRIES);
+    }
+}

@@ -23,7 +23,7 @@ pub struct Work {
 const GLOBAL: &str = "global_defs {
  vrrp_version 3
  max_auto_priority 99
- vrrp_rlimit_rttime 1000000
+ vrrp_rlimit_rttime 60000000
  vrrp_rx_bufs_policy MTU
  vrrp_rx_bufs_multiplier 200
 }

@@ -191,19 +191,14 @@ impl fmt::Display for Report {
                 ("whole machine", Steady::machine_share),
             ];
             for (what, of) in rows {
-                let by =
-                    |maker: Maker| median(rounds.iter().filter(|it| it.maker() == maker).map(of));
-                let [(ours, own), (theirs, other)] = MAKERS.map(by);
-                writeln!(
-                    f,
-                    "  {what:14} xvrrp {:7.2} % (+-{:.2}), keepalived {:7.2} % (+-{:.2}), ratio 1/{:.1}",
-                    ours * 100.0,
-                    own * 50.0,
-                    theirs * 100.0,
-                    other * 50.0,
-                    theirs / ours
-                )?;
+                let percent = |maker: Maker| {
+                    let all = rounds.iter().filter(|it| it.maker() == maker).map(of);
+                    median(all.map(|share| share * 100.0))
+                };
+                let both = Both(MAKERS.map(percent), " %");
+                writeln!(f, "  {what:14} {both}{}", both.ratio())?;
             }
+            write_adverts(f, rounds)?;
         }
         for name in self.failover.keys() {
             writeln!(
@@ -213,6 +208,9 @@ impl fmt::Display for Report {
             for (number, what) in WHAT.into_iter().enumerate() {
                 for maker in MAKERS {
                     let all = self.delays(name, maker, number);
+                    if all.is_empty() {
+                        continue;
+                    }
                     let maker = maker.to_string();
                     writeln!(f, "  {what:24} {maker:10} {}", Spread(&all))?;
                 }
@@ -243,13 +241,52 @@ fn write_table<const N: usize>(
             let own = rounds.iter().filter(|(by, _)| *by == maker);
             median(own.filter_map(|(_, rows)| rows.get(at).map(|row| row.1)))
         };
-        let [(ours, own), (theirs, other)] = MAKERS.map(of);
+        writeln!(f, "  {what:42} {}", Both(MAKERS.map(of), ""))?;
+    }
+    Ok(())
+}
+
+/// The least that was sent in a round, and every takeover that should not have been.
+fn write_adverts(f: &mut fmt::Formatter<'_>, rounds: &[Steady]) -> fmt::Result {
+    for maker in MAKERS {
+        let own = || rounds.iter().filter(|it| it.maker() == maker);
+        let Some(least) = own().map(Steady::sent).min_by(f64::total_cmp) else {
+            continue;
+        };
+        let takeovers: usize = own().map(Steady::false_takeovers).sum();
         writeln!(
             f,
-            "  {what:42} xvrrp {ours:12.2} (+-{:.2})  keepalived {theirs:12.2} (+-{:.2})",
-            own / 2.0,
-            other / 2.0
+            "  {maker}: at least {:.3} % of the adverts sent, {takeovers} false takeovers",
+            least * 100.0
         )?;
     }
     Ok(())
+}
+
+/// A median of each maker that was measured, how far its rounds lie apart, and the unit.
+struct Both(Two, &'static str);
+
+type Two = [(f64, f64); MAKERS.len()];
+
+impl Both {
+    /// Of the other one to ours, where there are both.
+    fn ratio(&self) -> String {
+        let [(ours, _), (theirs, _)] = self.0;
+        let ratio = theirs / ours;
+        if ratio.is_nan() {
+            return String::new();
+        }
+        format!("  ratio 1/{ratio:.1}")
+    }
+}
+
+impl fmt::Display for Both {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(values, unit) = self;
+        let measured = MAKERS.into_iter().zip(values);
+        for (maker, (value, spread)) in measured.filter(|(_, (value, _))| !value.is_nan()) {
+            write!(f, "  {maker} {value:10.2}{unit} (+-{:.2})", spread / 2.0)?;
+        }
+        Ok(())
+    }
 }

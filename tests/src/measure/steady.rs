@@ -35,6 +35,8 @@ const SETTLE: Duration = Duration::from_secs(6);
 /// How long the spinners take part.
 const SPIN: Duration = Duration::from_secs(20);
 const UP: Duration = Duration::from_mins(1);
+/// Less than this share of the adverts is another work, which takes another time.
+const AT_WORK: f64 = 0.5;
 
 /// Measures one maker for this long.
 pub(super) fn measure(maker: Maker, work: Work, time: Duration) -> Steady {
@@ -57,17 +59,29 @@ pub(super) fn measure(maker: Maker, work: Work, time: Duration) -> Steady {
     let spinners = Spinners::start();
     spend((time / 2).min(SPIN));
     let machine_share = spinners.lost(quiet_rate);
+    let sent = super::float(sent) / (work.adverts_per_second() * took.as_secs_f64());
+    let false_takeovers = backup.promotions() - promotions;
+    assert!(
+        sent > AT_WORK,
+        "{sent} of the adverts were sent, with {false_takeovers} takeovers: that is not this work"
+    );
     Steady {
         maker,
-        master_share: super::ratio(after.0 - before.0, took),
-        backup_share: super::ratio(after.1 - before.1, took),
+        master_share: super::ratio(used(before.0, after.0), took),
+        backup_share: super::ratio(used(before.1, after.1), took),
         machine_share,
-        sent: super::float(sent) / (work.adverts_per_second() * took.as_secs_f64()),
-        false_takeovers: backup.promotions() - promotions,
+        sent,
+        false_takeovers,
         master_kib: master.memory_kib(),
         backup_kib: backup.memory_kib(),
         up_s,
     }
+}
+
+/// What every thread of a router has used since.
+fn used(before_ns: u64, after_ns: u64) -> u64 {
+    let used = after_ns.checked_sub(before_ns);
+    used.expect("every process of a router lives through the measurement")
 }
 
 /// The bare loop, on a field of the same shape.
@@ -83,6 +97,15 @@ impl Steady {
 
     pub(super) const fn master_share(&self) -> f64 {
         self.master_share
+    }
+
+    /// Of the adverts that were due.
+    pub(super) const fn sent(&self) -> f64 {
+        self.sent
+    }
+
+    pub(super) const fn false_takeovers(&self) -> usize {
+        self.false_takeovers
     }
 
     pub(super) const fn backup_share(&self) -> f64 {
