@@ -28,7 +28,7 @@ use crate::{
     config::model::{Config, Instance, SyncGroup},
     control::{self, Reloads, Served},
     dataplane::{Dataplane, Plan},
-    election::{self, Command, ElectionHandle, Parts, RouterId, Scheduling},
+    election::{self, Command, ElectionHandle, Parts, RouterId, Scheduling, Settled},
     handover::{Handover, Parcel},
     health::Turned,
     history::History,
@@ -66,7 +66,7 @@ impl Daemon {
         let heartbeat = dataplane
             .take_heartbeat()
             .context("the heartbeat is taken")?;
-        let worker = start_worker(&claim, config.global.scheduling.clone())?;
+        let (worker, settled) = start_worker(&claim, config.global.scheduling.clone())?;
         // The record knows whether it is of this network namespace.
         let is_ours = matches!(Record::load(claim.directory()), Ok(Some(_)));
         let of_a_crash = || Parcel::of_a_crash(claim.directory());
@@ -78,6 +78,7 @@ impl Daemon {
             heartbeat,
             socket: PacketSocket::open().context("open a packet socket (CAP_NET_RAW is needed)")?,
             worker: worker.clone(),
+            settled,
             notices: notices_in,
             scheduling: config.global.scheduling.clone(),
             slots_before,
@@ -274,13 +275,18 @@ fn start_checks(
 }
 
 /// A MASTER whose addresses wait for a busy machine is none.
-fn start_worker(claim: &Claim, scheduling: Scheduling) -> Result<Worker> {
+fn start_worker(
+    claim: &Claim,
+    scheduling: Scheduling,
+) -> Result<(Worker<Settled>, mpsc::UnboundedReceiver<Vec<Settled>>)> {
     let prefer = move || {
         if let Err(error) = scheduling.prefer() {
             tracing::debug!("the netlink thread is scheduled as any other: {error}");
         }
     };
-    Worker::start(remains::placed_before(claim), prefer).context("start the netlink worker")
+    let (reports, settled) = mpsc::unbounded_channel();
+    let worker = Worker::start(remains::placed_before(claim), prefer, reports);
+    Ok((worker.context("start the netlink worker")?, settled))
 }
 
 /// An instance that goes on where the daemon before left off.

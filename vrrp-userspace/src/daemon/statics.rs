@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use super::{home::collect, reload::Known, restore::Restore};
 use crate::{
     config::model,
+    election::Settled,
     net::{Belonging, Change, InterfaceTable, Job, Refused, Removed, VirtualAddress, Worker},
     remains::Placed,
 };
@@ -15,14 +16,14 @@ use crate::{
 /// What is kept in place.
 pub(super) struct Statics {
     wanted: model::Statics,
-    worker: Worker,
+    worker: Worker<Settled>,
     placed: Arc<[Belonging]>,
     own: BTreeSet<IpAddr>,
     pub(super) restore: Restore,
 }
 
 impl Statics {
-    pub(super) fn new(wanted: model::Statics, worker: Worker) -> Self {
+    pub(super) fn new(wanted: model::Statics, worker: Worker<Settled>) -> Self {
         Self {
             wanted,
             worker,
@@ -196,7 +197,10 @@ impl Statics {
             // What was there before us is the machine's own.
             keep_own: true,
             virtual_mac: None,
-            done: Box::new(done),
+            done: Box::new(|refused| {
+                done(refused);
+                None
+            }),
         });
     }
 

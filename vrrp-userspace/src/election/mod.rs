@@ -145,6 +145,17 @@ pub struct GroupSpec {
     pub permit_until_ns: Option<u64>,
 }
 
+/// The belongings of a virtual router are in place, or the kernel refused some.
+#[derive(Clone, Copy, Debug)]
+pub struct Settled {
+    /// Whose.
+    pub id: RouterId,
+    /// The promotion they were added for.
+    pub epoch: u64,
+    /// How many the kernel refused.
+    pub refused: u32,
+}
+
 /// What the rest of the daemon asks of the election thread.
 pub enum Command {
     /// Takes a virtual router in, in INIT.
@@ -153,15 +164,6 @@ pub enum Command {
     Tell(RouterId, Event),
     /// Its interface, MAC or source address changed, or where its belongings are.
     Move(RouterId, Home, Arc<[Belonging]>),
-    /// Its belongings are in place, or the kernel refused some.
-    Settled {
-        /// Whose.
-        id: RouterId,
-        /// The promotion they were added for.
-        epoch: u64,
-        /// How many the kernel refused.
-        refused: u32,
-    },
     /// Answers when everything asked for before has been done, addresses included.
     Idle(oneshot::Sender<()>),
     /// Reports every virtual router.

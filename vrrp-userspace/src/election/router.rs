@@ -17,7 +17,7 @@ use vrrp_common::{
 };
 
 use super::{
-    ElectionHandle, Notice, RouterSnapshot, RouterSpec, Tally, Transition,
+    Notice, RouterSnapshot, RouterSpec, Settled, Tally, Transition,
     frames::Frames,
     mistakes::{Mistakes, Own},
     outbox::Outbox,
@@ -33,9 +33,8 @@ use crate::{
 pub(super) struct Tools {
     pub(super) slots: SlotTable,
     pub(super) socket: PacketSocket,
-    pub(super) worker: Worker,
+    pub(super) worker: Worker<Settled>,
     pub(super) notices: UnboundedSender<Notice>,
-    pub(super) mailbox: ElectionHandle,
     pub(super) pacer: Pacer,
     /// What is sent at the end of a turn.
     pub(super) outbox: Outbox,

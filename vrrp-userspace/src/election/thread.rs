@@ -27,7 +27,7 @@ use agenda::{Agenda, Place, Wish};
 use members::Members;
 
 use super::{
-    Command, ElectionHandle, GroupSpec, Inheritance, Notice, RouterId, Scheduling,
+    Command, ElectionHandle, GroupSpec, Inheritance, Notice, RouterId, Scheduling, Settled,
     outbox::Outbox,
     pacer::Pacer,
     router::{Router, Tools},
@@ -50,7 +50,9 @@ pub struct Parts {
     /// The sending end of every interface.
     pub socket: PacketSocket,
     /// What puts addresses, routes and rules in place.
-    pub worker: Worker,
+    pub worker: Worker<Settled>,
+    /// What it has put in place.
+    pub settled: UnboundedReceiver<Vec<Settled>>,
     /// Where notices go.
     pub notices: UnboundedSender<Notice>,
     /// How the thread is scheduled.
@@ -72,13 +74,12 @@ pub fn start(parts: Parts) -> io::Result<ElectionHandle> {
         socket: parts.socket,
         worker: parts.worker,
         notices: parts.notices,
-        mailbox: handle.clone(),
         pacer: Pacer::default(),
         outbox: Outbox::default(),
         slots_before: parts.slots_before,
     };
     let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
-    let (news, heartbeat) = (parts.news, parts.heartbeat);
+    let (news, heartbeat, settled) = (parts.news, parts.heartbeat, parts.settled);
     thread::Builder::new()
         .name("xvrrp-election".to_owned())
         .spawn(move || {
@@ -90,7 +91,7 @@ pub fn start(parts: Parts) -> io::Result<ElectionHandle> {
                 tracing::warn!("the election thread keeps all of its privileges: {error}");
             }
             runtime.block_on(async move {
-                if let Err(error) = run(tools, news, heartbeat, inbox).await {
+                if let Err(error) = run(tools, news, heartbeat, (settled, inbox)).await {
                     // Without its timer the daemon is no router: the lease ends by itself, and the
                     // service manager starts a new one.
                     tracing::error!("the election thread failed: {error}; giving up");
@@ -135,7 +136,7 @@ async fn run(
     tools: Tools,
     news: News,
     mut heartbeat: Heartbeat,
-    mut inbox: UnboundedReceiver<Command>,
+    (mut settled, mut inbox): (UnboundedReceiver<Vec<Settled>>, UnboundedReceiver<Command>),
 ) -> io::Result<()> {
     let mut routers = Routers {
         tools,
@@ -160,6 +161,7 @@ async fn run(
         heartbeat
             .beat(deadline.unwrap_or_else(clock::now_ns))
             .map_err(io::Error::other)?;
+        routers.tools.worker.go_anywhere();
         tokio::select! {
             biased;
             slots = rung(&mut ring) => for slot in slots? {
@@ -167,6 +169,7 @@ async fn run(
             },
             Some(slot) = bell.recv() => routers.rang(slot),
             due = alarm.rang() => due?,
+            Some(all) = settled.recv() => routers.have_settled(&all),
             command = next_command(&mut first, &mut inbox) => match command {
                 Some(Command::HandOver(reply)) => {
                     // Until somebody takes over, or nobody does, the programs go on consuming adverts.
@@ -186,6 +189,7 @@ async fn run(
                 postponed = PATIENCE;
             }
         }
+        routers.tools.worker.stay_beside();
         routers.run_due();
         routers.settle_groups();
         routers.restore_neighbours();
@@ -442,6 +446,16 @@ impl Routers {
         }
     }
 
+    /// These have what they need to be MASTER.
+    fn have_settled(&mut self, all: &[Settled]) {
+        self.tools.outbox.open();
+        for it in all {
+            self.with(it.id, |router, tools| {
+                router.settled(it.epoch, it.refused, tools);
+            });
+        }
+    }
+
     /// Obeys everything that was asked by now, until somebody is due. What has to begin a turn of its own is
     /// returned.
     fn obey_all(
@@ -487,9 +501,6 @@ impl Routers {
             Command::Move(id, home, belongings) => {
                 self.with(id, |router, tools| router.relocate(home, belongings, tools));
                 self.resume_group(id);
-            }
-            Command::Settled { id, epoch, refused } => {
-                self.with(id, |router, tools| router.settled(epoch, refused, tools));
             }
             Command::Snapshot(reply) => {
                 let all = self
@@ -538,6 +549,7 @@ impl Routers {
             done: Box::new(move |_| {
                 // Whoever asked may have gone.
                 let _ = reply.send(());
+                None
             }),
         });
     }

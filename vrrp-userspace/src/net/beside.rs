@@ -19,6 +19,8 @@ pub(super) struct Beside {
     thread: OnceLock<(Pid, CpuSet)>,
     /// One more than the number of the processor that it stays off.
     avoided: AtomicUsize,
+    /// How much it has been given and has not done.
+    open: AtomicUsize,
 }
 
 impl Beside {
@@ -28,6 +30,21 @@ impl Beside {
             // The first one stays.
             let _ = self.thread.set((gettid(), allowed));
         }
+    }
+
+    /// It is about to be given work.
+    pub(super) fn has_more(&self) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It has done so much.
+    pub(super) fn has_done(&self, count: usize) {
+        self.open.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    /// Whether it has something to do.
+    pub(super) fn is_busy(&self) -> bool {
+        self.open.load(Ordering::Relaxed) > 0
     }
 
     /// The calling thread is about to give it work. Costs no system call while that one stays where it is.
@@ -46,6 +63,16 @@ impl Beside {
             self.avoided.store(0, Ordering::Relaxed);
         }
     }
+
+    /// It may run anywhere, until it has to step aside again.
+    pub(super) fn go_anywhere(&self) {
+        if let Some((thread, allowed)) = self.thread.get()
+            && self.avoided.swap(0, Ordering::Relaxed) != 0
+        {
+            // What it was allowed before cannot be refused.
+            let _ = sched_setaffinity(*thread, allowed);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -53,6 +80,18 @@ mod tests {
     use std::{sync::mpsc, thread};
 
     use super::*;
+
+    #[test]
+    fn it_is_busy_until_it_has_done_what_it_was_given() {
+        let beside = Beside::default();
+        assert!(!beside.is_busy());
+        beside.has_more();
+        beside.has_more();
+        beside.has_done(1);
+        assert!(beside.is_busy(), "half of it");
+        beside.has_done(1);
+        assert!(!beside.is_busy());
+    }
 
     #[test]
     fn a_thread_stays_off_the_processor_of_who_gives_it_work() {
@@ -82,6 +121,17 @@ mod tests {
                 work.send(()).expect("it waits for work");
                 assert_ne!(outbox.recv().expect("it answers"), at);
             }
+            let (thread, _) = beside.thread.get().expect("it has begun");
+            let may_run = || sched_getaffinity(*thread).expect("where it may run");
+            assert_ne!(may_run(), all, "it stays off one");
+            beside.go_anywhere();
+            assert_eq!(may_run(), all, "it need not any longer");
+            beside.step_aside();
+            assert_ne!(
+                may_run(),
+                all,
+                "it steps aside again, where nothing has moved"
+            );
             drop(work);
         });
         sched_setaffinity(Pid::from_raw(0), &all).expect("as before");

@@ -1,29 +1,20 @@
 //! Addresses, routes and rules put in place and taken away, many per netlink message batch, off the
 //! election thread.
 
+mod wire;
+
 use std::{
     collections::BTreeSet,
     io,
     net::IpAddr,
-    os::fd::{AsRawFd as _, BorrowedFd},
     sync::{Arc, mpsc},
     thread,
 };
 
-use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
-};
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
-use nix::sys::{
-    socket::{
-        setsockopt,
-        sockopt::{RcvBufForce, ReceiveTimeout},
-    },
-    time::{TimeVal, TimeValLike as _},
-};
+use tokio::sync::mpsc::UnboundedSender;
 
-use super::{Belonging, VirtualMac, VirtualMacs, beside::Beside};
+use self::wire::Wire;
+use super::{Belonging, VirtualMac, beside::Beside};
 use crate::privileges;
 
 /// Add or remove.
@@ -44,8 +35,8 @@ pub struct Refused {
     pub error: io::Error,
 }
 
-/// What to change together.
-pub struct Job {
+/// What to change together. `R` is what is told of jobs that are done.
+pub struct Job<R> {
     /// Add or remove.
     pub change: Change,
     /// In the order in which they are added; removed in reverse, so that no secondary address goes with
@@ -57,20 +48,32 @@ pub struct Job {
     /// Taken before the rest is added, given up after it was removed.
     pub virtual_mac: Option<VirtualMac>,
     /// Called once the kernel has acknowledged, with what it refused. What is there already, or gone
-    /// already, is not refused.
-    pub done: Box<dyn FnOnce(Vec<Refused>) + Send>,
+    /// already, is not refused. What it returns is reported.
+    pub done: Box<dyn FnOnce(Vec<Refused>) -> Option<R> + Send>,
 }
 
 /// A thread that does jobs in order.
-#[derive(Clone)]
-pub struct Worker {
-    jobs: mpsc::Sender<Job>,
+pub struct Worker<R> {
+    jobs: mpsc::Sender<Job<R>>,
     beside: Arc<Beside>,
+    reports: UnboundedSender<Vec<R>>,
 }
 
-impl Worker {
+impl<R> Clone for Worker<R> {
+    fn clone(&self) -> Self {
+        Self {
+            jobs: self.jobs.clone(),
+            beside: self.beside.clone(),
+            reports: self.reports.clone(),
+        }
+    }
+}
+
+impl<R: Send + 'static> Worker<R> {
     /// Starts the worker in this thread's network namespace. `before` are the addresses that a daemon
-    /// before us has put on interfaces, by their index: they are ours as well.
+    /// before us has put on interfaces, by their index: they are ours as well. What there is to report of the
+    /// jobs of a batch is reported at once: whoever waits for that is woken by it, and may be on the same
+    /// processor.
     ///
     /// # Errors
     ///
@@ -78,14 +81,15 @@ impl Worker {
     pub fn start(
         before: BTreeSet<(u32, IpAddr)>,
         prepare: impl FnOnce() + Send + 'static,
+        reports: UnboundedSender<Vec<R>>,
     ) -> io::Result<Self> {
-        let mut wire = Wire::open()?;
-        wire.added = before;
-        let (jobs, inbox) = mpsc::channel::<Job>();
+        let mut wire = Wire::open(before)?;
+        let (jobs, inbox) = mpsc::channel::<Job<R>>();
         let beside = Arc::new(Beside::default());
         let worker = Self {
             jobs,
             beside: beside.clone(),
+            reports: reports.clone(),
         };
         thread::Builder::new()
             .name("xvrrp-netlink".to_owned())
@@ -99,7 +103,9 @@ impl Worker {
                 while let Ok(job) = inbox.recv() {
                     let mut jobs = vec![job];
                     jobs.extend(inbox.try_iter().take(JOBS - 1));
-                    wire.carry_out_all(jobs);
+                    let count = jobs.len();
+                    wire.carry_out_all(jobs, |all| report(&reports, all));
+                    beside.has_done(count);
                 }
             })?;
         Ok(worker)
@@ -107,13 +113,29 @@ impl Worker {
 
     /// Queues a job of a thread that goes first, which is always the same one: the worker stays off its
     /// processor.
-    pub fn submit_beside(&self, job: Job) {
+    pub fn submit_beside(&self, job: Job<R>) {
         self.beside.step_aside();
         self.submit(job);
     }
 
+    /// The thread that goes first may have been moved to the processor that the worker has for itself: while it
+    /// has something to do, it stays off that one as well.
+    pub fn stay_beside(&self) {
+        if self.beside.is_busy() {
+            self.beside.step_aside();
+        }
+    }
+
+    /// The thread that goes first has nothing to do for now: its processor is as good as any.
+    pub fn go_anywhere(&self) {
+        if self.beside.is_busy() {
+            self.beside.go_anywhere();
+        }
+    }
+
     /// Queues a job; never blocks.
-    pub fn submit(&self, job: Job) {
+    pub fn submit(&self, job: Job<R>) {
+        self.beside.has_more();
         if let Err(mpsc::SendError(job)) = self.jobs.send(job) {
             // The worker only ends with the process; whoever waits must not wait for ever.
             let refused = |entry: &Belonging| Refused {
@@ -121,259 +143,17 @@ impl Worker {
                 error: io::Error::other("the worker has ended"),
             };
             let all = job.belongings.iter().map(refused).collect();
-            (job.done)(all);
+            report(&self.reports, (job.done)(all).into_iter().collect());
         }
+    }
+}
+
+fn report<R>(reports: &UnboundedSender<Vec<R>>, all: Vec<R>) {
+    if !all.is_empty() {
+        // An error means that the process is ending.
+        let _ = reports.send(all);
     }
 }
 
 /// How many jobs are taken on together.
 const JOBS: usize = 1024;
-/// How many messages the kernel gets at once: it queues an answer to each that it refuses, and what finds no
-/// room is lost.
-const MESSAGES: usize = 128;
-/// For as many answers, and more.
-const RECEIVE_BUFFER: usize = 4 << 20;
-
-/// How long the kernel may take to answer a batch.
-const ANSWER_TIMEOUT_S: i64 = 5;
-
-struct Wire {
-    socket: Socket,
-    sequence: u32,
-    /// Addresses that we added, by interface.
-    added: BTreeSet<(u32, IpAddr)>,
-    /// Addresses that were there before we wanted to add them.
-    own: BTreeSet<(u32, IpAddr)>,
-    macs: VirtualMacs,
-}
-
-fn open() -> io::Result<Socket> {
-    let mut socket = Socket::new(NETLINK_ROUTE)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    socket.set_cap_ack(true)?;
-    // SAFETY: the socket outlives the borrow.
-    let fd = unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) };
-    setsockopt(&fd, ReceiveTimeout, &TimeVal::seconds(ANSWER_TIMEOUT_S))?;
-    // Where more is not allowed, what the system has must do.
-    let _ = setsockopt(&fd, RcvBufForce, &RECEIVE_BUFFER);
-    Ok(socket)
-}
-
-impl Wire {
-    fn open() -> io::Result<Self> {
-        Ok(Self {
-            socket: open()?,
-            sequence: 0,
-            added: BTreeSet::new(),
-            own: BTreeSet::new(),
-            macs: VirtualMacs::default(),
-        })
-    }
-
-    /// Jobs that want the same are one batch for the kernel.
-    fn carry_out_all(&mut self, jobs: Vec<Job>) {
-        let mut jobs = jobs.into_iter().peekable();
-        while let Some(job) = jobs.next() {
-            let change = job.change;
-            let mut messages = job.belongings.len();
-            let mut alike = vec![job];
-            while let Some(next) = jobs.next_if(|next| {
-                messages += next.belongings.len();
-                next.change == change && messages <= MESSAGES
-            }) {
-                alike.push(next);
-            }
-            self.carry_out(change, alike);
-        }
-    }
-
-    fn carry_out(&mut self, change: Change, jobs: Vec<Job>) {
-        for mac in macs(&jobs).filter(|_| change == Change::Add) {
-            if let Err(error) = self.macs.take(mac) {
-                // Most devices let everything in while they cannot filter; frames show whether this does.
-                tracing::warn!("take the virtual MAC: {error}");
-            }
-        }
-        let mut refused = self.change(change, &jobs);
-        for mac in macs(&jobs).filter(|_| change == Change::Remove) {
-            self.macs.give_up(mac);
-        }
-        for (index, job) in jobs.into_iter().enumerate() {
-            let own = refused.extract_if(.., |(of, _)| *of == index);
-            let own = own.map(|(_, refused)| refused).collect();
-            (job.done)(own);
-        }
-    }
-
-    /// What was refused, each with the number of its job.
-    fn change(&mut self, change: Change, jobs: &[Job]) -> Vec<(usize, Refused)> {
-        let mut entries: Vec<(usize, &Belonging)> = Vec::new();
-        for (index, job) in jobs.iter().enumerate() {
-            let ours = |entry: &&Belonging| {
-                let address = entry.address();
-                !(job.keep_own && address.is_some_and(|address| self.own.contains(&address)))
-            };
-            let of_job = |entry| (index, entry);
-            match change {
-                Change::Add => entries.extend(job.belongings.iter().map(of_job)),
-                Change::Remove => {
-                    entries.extend(job.belongings.iter().rev().filter(ours).map(of_job));
-                }
-            }
-        }
-        let mut refused = Vec::new();
-        for entries in entries.chunks(MESSAGES) {
-            let first = self.sequence.wrapping_add(1);
-            let mut batch = Vec::new();
-            for (index, (_, entry)) in entries.iter().enumerate() {
-                self.sequence = self.sequence.wrapping_add(1);
-                let last = index + 1 == entries.len();
-                append(&mut batch, change, entry, self.sequence, last);
-            }
-            refused.extend(self.exchange(&batch, first, change, entries));
-        }
-        refused
-    }
-
-    /// Answers that were lost, or come too late, are not to be taken for those to the next batch.
-    fn begin_anew(&mut self) {
-        match open() {
-            Ok(socket) => self.socket = socket,
-            Err(error) => {
-                tracing::error!("a new netlink socket: {error}; going on with the old one");
-            }
-        }
-    }
-
-    /// Sends the batch and reads until its last message is acknowledged. Errors of messages before
-    /// the last arrive without having been asked for.
-    fn exchange(
-        &mut self,
-        batch: &[u8],
-        first: u32,
-        change: Change,
-        entries: &[(usize, &Belonging)],
-    ) -> Vec<(usize, Refused)> {
-        let all_failed = |error: &io::Error| {
-            let refused = |(job, entry): &(usize, &Belonging)| {
-                let error = io::Error::new(error.kind(), error.to_string());
-                let what = entry.to_string();
-                (*job, Refused { what, error })
-            };
-            entries.iter().map(refused).collect()
-        };
-        if let Err(error) = self.socket.send(batch, 0) {
-            return all_failed(&error);
-        }
-        let mut refused = Vec::new();
-        let mut found = BTreeSet::new();
-        loop {
-            let (answer, _) = match self.socket.recv_from_full() {
-                Ok(answer) => answer,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    let refused = all_failed(&error);
-                    self.begin_anew();
-                    return refused;
-                }
-            };
-            for (sequence, code) in acknowledgements(&answer) {
-                let index = sequence.wrapping_sub(first) as usize;
-                let Some((job, entry)) = entries.get(index) else {
-                    continue;
-                };
-                if change == Change::Add && code == -libc::EEXIST {
-                    // Unless it is there because this very batch has added it.
-                    let address = entry.address();
-                    let mut before = entries.iter().take(index);
-                    if !before.any(|(_, entry)| entry.address() == address) {
-                        found.extend(address);
-                    }
-                }
-                if !is_fine(change, code) {
-                    let error = io::Error::from_raw_os_error(-code);
-                    let what = entry.to_string();
-                    refused.push((*job, Refused { what, error }));
-                }
-                if index + 1 == entries.len() {
-                    self.remember(change, entries, &found);
-                    return refused;
-                }
-            }
-        }
-    }
-
-    /// Keeps apart what we added and what was there before.
-    fn remember(
-        &mut self,
-        change: Change,
-        entries: &[(usize, &Belonging)],
-        found: &BTreeSet<(u32, IpAddr)>,
-    ) {
-        for key in entries.iter().filter_map(|(_, entry)| entry.address()) {
-            match change {
-                Change::Remove => {
-                    self.added.remove(&key);
-                }
-                Change::Add if !found.contains(&key) => {
-                    self.added.insert(key);
-                }
-                Change::Add if !self.added.contains(&key) => {
-                    self.own.insert(key);
-                }
-                Change::Add => {}
-            }
-        }
-    }
-}
-
-fn macs(jobs: &[Job]) -> impl Iterator<Item = VirtualMac> {
-    jobs.iter().filter_map(|job| job.virtual_mac)
-}
-
-/// What is there already need not be added, what is gone already need not be removed: an address, a
-/// rule, a route.
-const fn is_fine(change: Change, code: i32) -> bool {
-    match change {
-        Change::Add => code == 0 || code == -libc::EEXIST,
-        Change::Remove => matches!(
-            -code,
-            0 | libc::EADDRNOTAVAIL | libc::ENODEV | libc::ESRCH | libc::ENOENT
-        ),
-    }
-}
-
-fn append(batch: &mut Vec<u8>, change: Change, entry: &Belonging, sequence: u32, last: bool) {
-    let flags = match (change, entry) {
-        // As `ip route prepend`: ours comes before another one to the same network.
-        (Change::Add, Belonging::Route { .. }) => NLM_F_CREATE,
-        (Change::Add, _) => NLM_F_CREATE | NLM_F_EXCL,
-        (Change::Remove, _) => 0,
-    };
-    let mut message = NetlinkMessage::from(entry.message(change));
-    message.header.flags = NLM_F_REQUEST | flags | if last { NLM_F_ACK } else { 0 };
-    message.header.sequence_number = sequence;
-    message.finalize();
-    let start = batch.len().next_multiple_of(4);
-    batch.resize(start + message.buffer_len(), 0);
-    if let Some(place) = batch.get_mut(start..) {
-        message.serialize(place);
-    }
-}
-
-/// The (sequence number, code) pairs in an answer; code 0 is an acknowledgement.
-fn acknowledgements(mut answer: &[u8]) -> Vec<(u32, i32)> {
-    let mut list = Vec::new();
-    while !answer.is_empty() {
-        let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(answer) else {
-            break;
-        };
-        if let NetlinkPayload::Error(error) = &message.payload {
-            list.push((message.header.sequence_number, error.raw_code()));
-        }
-        let length = (message.header.length as usize).next_multiple_of(4);
-        answer = answer.get(length.max(1)..).unwrap_or_default();
-    }
-    list
-}

@@ -9,7 +9,7 @@ use vrrp_common::{
 
 use super::{Router, Tools};
 use crate::{
-    election::{Command, Home, Notice},
+    election::{Home, Notice, Settled},
     net::{Belonging, Change, Job, Refused},
 };
 
@@ -119,7 +119,6 @@ impl Router {
     pub(super) fn change(&self, change: Change, belongings: Arc<[Belonging]>, tools: &Tools) {
         let id = self.spec.id;
         let epoch = self.election.standing().epoch;
-        let mailbox = tools.mailbox.clone();
         let notices = tools.notices.clone();
         let done = move |refused: Vec<Refused>| {
             let count = u32::try_from(refused.len()).unwrap_or(u32::MAX);
@@ -133,13 +132,11 @@ impl Router {
                 // An error means that the process is ending.
                 let _ = notices.send(Notice::Refused { id, what });
             }
-            if change == Change::Add {
-                mailbox.send(Command::Settled {
-                    id,
-                    epoch,
-                    refused: count,
-                });
-            }
+            (change == Change::Add).then_some(Settled {
+                id,
+                epoch,
+                refused: count,
+            })
         };
         // Where only some go, the MAC stays.
         let is_whole = change == Change::Add || Arc::ptr_eq(&belongings, &self.spec.belongings);
