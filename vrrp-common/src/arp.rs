@@ -6,7 +6,7 @@ use network_types::{
 };
 
 use crate::{
-    frame::{Frame, FrameMut, Way},
+    frame::{Frame, FrameMut, Way, Whole},
     link::Link,
 };
 
@@ -94,25 +94,6 @@ pub fn read<F: Frame + ?Sized>(frame: &F, link: &Link) -> Option<Arp> {
     })
 }
 
-/// A whole ARP frame.
-#[repr(C, packed)]
-#[derive(Clone, Copy)]
-pub struct ArpFrame {
-    /// Ethernet header.
-    pub ethernet: EthHdr,
-    /// ARP packet.
-    pub arp: ArpHdr,
-}
-
-impl ArpFrame {
-    /// The frame's bytes.
-    #[must_use]
-    pub const fn to_bytes(self) -> [u8; FRAME_LEN] {
-        // SAFETY: a packed struct of byte arrays and one u16: no padding, every bit a byte.
-        unsafe { core::mem::transmute(self) }
-    }
-}
-
 /// Turns the frame with a question into the answer "the target you asked for is at `mac`". Ethernet
 /// source is the same `mac`; a VLAN tag between the two stays. False where the frame is too short.
 #[inline(always)]
@@ -143,25 +124,24 @@ pub fn write_answer<F: FrameMut + ?Sized>(
 /// A gratuitous ARP: a broadcast request with sender and target address `address`
 /// (RFC 9568 6.4.1, errata 7947 and 7949: the target hardware address is the router's).
 #[must_use]
-pub fn announcement(address: [u8; 4], mac: [u8; 6]) -> ArpFrame {
-    ArpFrame {
-        ethernet: EthHdr {
-            dst_addr: BROADCAST,
-            src_addr: mac,
-            ether_type: EtherType::Arp.into(),
-        },
-        arp: ArpHdr {
-            htype: HARDWARE_ETHERNET,
-            ptype: PROTOCOL_IPV4,
-            hlen: 6,
-            plen: 4,
-            oper: OPERATION_REQUEST,
-            sha: mac,
-            spa: address,
-            tha: mac,
-            tpa: address,
-        },
-    }
+pub fn announcement(address: [u8; 4], mac: [u8; 6]) -> [u8; FRAME_LEN] {
+    let packet = ArpHdr {
+        htype: HARDWARE_ETHERNET,
+        ptype: PROTOCOL_IPV4,
+        hlen: 6,
+        plen: 4,
+        oper: OPERATION_REQUEST,
+        sha: mac,
+        spa: address,
+        tha: mac,
+        tpa: address,
+    };
+    let way = Way {
+        destination: BROADCAST,
+        source: mac,
+    };
+    // SAFETY: a packed struct of bytes and one u16: no padding, every bit a byte.
+    unsafe { core::mem::transmute(Whole::unasked(way, EtherType::Arp.into(), packet)) }
 }
 
 #[cfg(test)]
@@ -210,9 +190,9 @@ mod tests {
 
     fn question(sender: [u8; 4]) -> [u8; FRAME_LEN] {
         let mut frame = announcement(VIP, PEER);
-        frame.arp.spa = sender;
-        frame.arp.tha = [0; 6];
-        frame.to_bytes()
+        frame[28..32].copy_from_slice(&sender);
+        frame[32..38].copy_from_slice(&[0; 6]);
+        frame
     }
 
     fn read_frame(frame: &[u8]) -> Option<Arp> {
@@ -238,7 +218,7 @@ mod tests {
     #[test]
     fn a_probe_is_a_question_and_an_announcement_is_not() {
         assert_eq!(read_frame(&question([0; 4])).unwrap().kind, Kind::Question);
-        let announced = announcement(VIP, MAC).to_bytes();
+        let announced = announcement(VIP, MAC);
         assert_eq!(read_frame(&announced).unwrap().kind, Kind::Announcement);
         assert_eq!(announced[..6], BROADCAST);
     }

@@ -84,6 +84,16 @@ pub struct Whole<T> {
 unsafe impl<T: Wire> Wire for Whole<T> {}
 
 impl<T: Wire> Whole<T> {
+    /// A frame that nobody asked for. `ether_type` as it lies in the frame.
+    #[must_use]
+    pub const fn unasked(way: Way, ether_type: u16, packet: T) -> Self {
+        Self {
+            way,
+            ether_type,
+            packet,
+        }
+    }
+
     /// The frame with that answer; `None` where a tag is in front of the payload.
     #[inline(always)]
     pub fn new(link: &Link, way: Way, packet: T) -> Option<Self> {

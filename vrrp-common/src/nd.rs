@@ -8,7 +8,7 @@ use network_types::{
 
 use crate::{
     checksum,
-    frame::{Frame, FrameMut, Way, Wire},
+    frame::{Frame, FrameMut, Way, Whole, Wire},
     link::Link,
     slot::mac_number,
     vrrp::Source,
@@ -292,25 +292,16 @@ fn advertisement(
 /// Override set, Solicited clear).
 #[must_use]
 pub fn announcement(address: [u8; 16], mac: [u8; 6]) -> [u8; FRAME_LEN] {
-    /// A whole frame.
-    #[repr(C, packed)]
-    struct Whole {
-        ethernet: EthHdr,
-        packet: AdvertisementPacket,
-    }
-    let whole = Whole {
-        ethernet: EthHdr {
-            dst_addr: ALL_NODES_MAC,
-            src_addr: mac,
-            ether_type: EtherType::Ipv6.into(),
-        },
-        packet: advertisement(
-            Source::v6(address),
-            Source::v6(ALL_NODES),
-            mac,
-            ROUTER | OVERRIDE,
-        ),
+    let packet = advertisement(
+        Source::v6(address),
+        Source::v6(ALL_NODES),
+        mac,
+        ROUTER | OVERRIDE,
+    );
+    let way = Way {
+        destination: ALL_NODES_MAC,
+        source: mac,
     };
     // SAFETY: a packed struct of bytes and one u16: no padding, every bit a byte.
-    unsafe { core::mem::transmute(whole) }
+    unsafe { core::mem::transmute(Whole::unasked(way, EtherType::Ipv6.into(), packet)) }
 }

@@ -167,9 +167,7 @@ fn announcement(belonging: &Belonging) -> Option<(u32, Vec<u8>)> {
         return None;
     };
     let frame = match entry.address {
-        IpAddr::V4(address) => arp::announcement(address.octets(), *mac)
-            .to_bytes()
-            .to_vec(),
+        IpAddr::V4(address) => arp::announcement(address.octets(), *mac).to_vec(),
         IpAddr::V6(address) => nd::announcement(address.octets(), *mac).to_vec(),
     };
     Some((*ifindex, frame))
