@@ -376,6 +376,17 @@ pub fn neighbour_discovery(mac: [u8; 6], source: Ipv6Addr, message: &[u8]) -> Ve
     )
 }
 
+/// The same IPv4 packet with so many words of options that say nothing.
+pub fn with_ip_options(frame: &[u8], words: usize) -> Vec<u8> {
+    let (ethernet, packet) = frame.split_at(etherparse::Ethernet2Header::LEN);
+    let (mut header, message) = etherparse::Ipv4Header::from_slice(packet).expect("an IPv4 packet");
+    let options = vec![1; 4 * words];
+    header.options = options.as_slice().try_into().expect("ten words at most");
+    header.total_len += u16::try_from(4 * words).expect("ten words at most");
+    header.header_checksum = header.calc_header_checksum();
+    [ethernet, &header.to_bytes(), message].concat()
+}
+
 /// A packet of a protocol, without content.
 pub fn packet_v4(macs: ([u8; 6], [u8; 6]), source: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
     let (from, to) = macs;

@@ -11,7 +11,7 @@ use xvrrp_tests::{
         Verdict::{Drop, Pass},
         advert,
     },
-    frames::AdvertSpec,
+    frames::{AdvertSpec, with_ip_options},
 };
 
 #[test]
@@ -43,6 +43,12 @@ fn good_adverts_are_consumed_and_stamped() {
             ("message-only checksum", message_only.build()),
             ("255 addresses", many.build()),
             ("Ethernet padding", padded),
+            (
+                "one word of options",
+                with_ip_options(&advert(150).build(), 1),
+            ),
+            ("four", with_ip_options(&advert(150).build(), 4)),
+            ("ten", with_ip_options(&advert(150).build(), 10)),
         ];
         for (description, frame) in rows {
             let mut bench = Bench::new(entry);
@@ -78,8 +84,20 @@ fn every_bad_advert_is_dropped_under_its_reason() {
         };
         let mut bad_ip_checksum = advert(200).build();
         bad_ip_checksum[24] ^= 1;
+        let bad_options = |words: usize| {
+            let mut frame = with_ip_options(&advert(200).build(), words);
+            frame[34 + 4 * words - 1] ^= 0x40;
+            frame
+        };
         let rows: Vec<(&str, Vec<u8>, Reject)> = vec![
             ("IPv4 header checksum", bad_ip_checksum, Reject::IpHeader),
+            (
+                "the last bit of one word of options",
+                bad_options(1),
+                Reject::IpHeader,
+            ),
+            ("of four", bad_options(4), Reject::IpHeader),
+            ("of ten", bad_options(10), Reject::IpHeader),
             (
                 "fragment",
                 with(|spec| spec.fragment = true),

@@ -13,6 +13,7 @@ use xvrrp_tests::{
     bench::{
         Bench, Entry, OUR_MAC, PEER_MAC, VRID,
         Verdict::{Drop, Pass, Transmit},
+        tagged,
     },
     frames::{Said, advert_v6, neighbour_advertisement, ping_v6, read, solicitation},
 };
@@ -23,8 +24,12 @@ const VIP: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x100);
 const RULES: Rules = Rules::multicast(Source::v6(GROUP_V6));
 
 fn bench(entry: Entry) -> Bench {
-    let mut bench = Bench::new(entry);
-    bench.serve(0, &RULES, OWN.into(), VIP.into(), &[]);
+    on_vlan(entry, 0)
+}
+
+fn on_vlan(entry: Entry, vlan: u16) -> Bench {
+    let mut bench = Bench::on_vlan(entry, vlan);
+    bench.serve(vlan, &RULES, OWN.into(), VIP.into(), &[]);
     bench
 }
 
@@ -116,6 +121,21 @@ fn solicitations_are_answered_by_lease_alone() {
             bench.run(&advert_v6(PEER_MAC, PEER, VRID, 200, VIP));
             assert_eq!(bench.run(&frame).0, Drop, "{description}: beaten");
         }
+    }
+}
+
+#[test]
+fn a_solicitation_with_a_tag_is_answered_behind_the_same_tag() {
+    for entry in Entry::BOTH {
+        let question = solicitation(PEER_MAC, PEER, VIP);
+        let mut untagged = bench(entry);
+        untagged.lease(10);
+        let (_, answer) = untagged.run(&question);
+        let mut bench = on_vlan(entry, 10);
+        bench.lease(10);
+        let (verdict, out) = bench.run(&tagged(&question, 10));
+        assert_eq!(verdict, Transmit, "{entry:?}");
+        assert_eq!(out, tagged(&answer, 10), "{entry:?}");
     }
 }
 
