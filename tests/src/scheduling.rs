@@ -1,9 +1,74 @@
 //! When and where the calling thread runs.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread::{self, JoinHandle},
+};
+
 use nix::{
-    sched::{CpuSet, sched_setaffinity},
+    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
     unistd::Pid,
 };
+
+/// A thread on each processor that this one may run on, until it is ended or dropped.
+pub(crate) struct OnEach {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl OnEach {
+    /// Each of them does `begin`, which all have done when this returns, then `turn` again and again.
+    pub(crate) fn start<T: Fn() + Clone + Send + 'static>(begin: fn(), turn: T) -> Self {
+        let stop = Arc::<AtomicBool>::default();
+        let (ready, each_ready) = mpsc::channel();
+        let start = |processor| {
+            let (stop, turn, ready) = (Arc::clone(&stop), turn.clone(), ready.clone());
+            thread::spawn(move || {
+                stay_on(processor);
+                begin();
+                ready.send(()).expect("whoever starts it waits");
+                while !stop.load(Ordering::Relaxed) {
+                    turn();
+                }
+            })
+        };
+        let threads: Vec<_> = processors().into_iter().map(start).collect();
+        drop(ready);
+        for _ in &threads {
+            each_ready.recv().expect("each of them begins");
+        }
+        Self { stop, threads }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// Ends all of them and waits for that.
+    pub(crate) fn end(mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            thread.join().expect("a thread on each processor");
+        }
+    }
+}
+
+impl Drop for OnEach {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Where the calling thread may run.
+pub(crate) fn processors() -> Vec<usize> {
+    let set = sched_getaffinity(Pid::from_raw(0)).expect("where this thread may run");
+    let all = 0..CpuSet::count();
+    all.filter(|it| set.is_set(*it).unwrap_or(false)).collect()
+}
 
 /// Runs when nobody else wants to, but takes its share: the kernel stamps frames and has room for many, and what
 /// is watched must not be slowed by it.
@@ -16,6 +81,12 @@ pub(crate) fn give_way() {
 /// Runs before everybody else: whoever waits for a processor measures that. Only for what takes little of one.
 pub(crate) fn go_first() {
     become_one_of(libc::SCHED_FIFO, 2);
+}
+
+/// Runs before those as well.
+#[cfg(test)]
+pub(crate) fn go_before_all() {
+    become_one_of(libc::SCHED_FIFO, 3);
 }
 
 /// Runs only when nobody else wants to.

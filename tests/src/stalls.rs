@@ -4,19 +4,22 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
-    thread::JoinHandle,
+    thread,
     time::{Duration, Instant},
 };
 
-use crate::{ms, scheduling};
+use crate::{
+    ms,
+    scheduling::{OnEach, go_first},
+};
 
 const TRIES: usize = 5;
 const NAP: Duration = Duration::from_millis(1);
 
-/// What `measure` sees; once more if it does not hold and the machine stood still for `limit` meanwhile. The last
-/// try counts, whatever the machine did.
+/// What `measure` sees; once more if it does not hold and the machine stood still for `limit` meanwhile, which has to
+/// be long enough to explain that. The last try counts, whatever the machine did.
 pub fn unless_stalled<T>(
     limit: Duration,
     mut measure: impl FnMut() -> T,
@@ -37,23 +40,22 @@ pub fn unless_stalled<T>(
 
 /// A thread on each processor that does nothing but sleep for [`NAP`], and goes before everybody.
 struct Watch {
-    stop: Arc<AtomicBool>,
     longest_ns: Arc<AtomicU64>,
-    threads: Vec<JoinHandle<()>>,
+    threads: OnEach,
 }
 
 impl Watch {
     fn start() -> Self {
-        let (stop, longest_ns) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = (0..processors)
-            .map(|processor| {
-                let (stop, longest_ns) = (Arc::clone(&stop), Arc::clone(&longest_ns));
-                std::thread::spawn(move || watch(processor, &stop, &longest_ns))
-            })
-            .collect();
+        let longest_ns = Arc::<AtomicU64>::default();
+        let seen = Arc::clone(&longest_ns);
+        let threads = OnEach::start(go_first, move || {
+            let began = Instant::now();
+            thread::sleep(NAP);
+            let late = began.elapsed().saturating_sub(NAP);
+            let late_ns = u64::try_from(late.as_nanos()).unwrap_or(u64::MAX);
+            seen.fetch_max(late_ns, Ordering::Relaxed);
+        });
         Self {
-            stop,
             longest_ns,
             threads,
         }
@@ -61,29 +63,15 @@ impl Watch {
 
     /// The longest that one of them came too late.
     fn longest(self) -> Duration {
-        self.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads {
-            thread.join().expect("a watching thread");
-        }
+        self.threads.end();
         Duration::from_nanos(self.longest_ns.load(Ordering::Relaxed))
-    }
-}
-
-fn watch(processor: usize, stop: &AtomicBool, longest_ns: &AtomicU64) {
-    scheduling::stay_on(processor);
-    scheduling::go_first();
-    while !stop.load(Ordering::Relaxed) {
-        let began = Instant::now();
-        std::thread::sleep(NAP);
-        let late = began.elapsed().saturating_sub(NAP);
-        let late_ns = u64::try_from(late.as_nanos()).unwrap_or(u64::MAX);
-        longest_ns.fetch_max(late_ns, Ordering::Relaxed);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scheduling::{go_before_all, processors, stay_on};
 
     /// How often it is tried when the answer is this and so long a stall counts.
     fn tries(holds: bool, limit: Duration) -> usize {
@@ -98,5 +86,26 @@ mod tests {
         assert_eq!(tries(true, Duration::ZERO), 1);
         assert_eq!(tries(false, never), 1);
         assert_eq!(tries(false, Duration::ZERO), TRIES);
+    }
+
+    /// Takes the last processor from everybody else.
+    fn hold_up(time: Duration) {
+        stay_on(*processors().last().expect("a processor"));
+        go_before_all();
+        let began = Instant::now();
+        while began.elapsed() < time {
+            std::hint::spin_loop();
+        }
+    }
+
+    #[test]
+    fn a_processor_that_is_taken_away_is_noticed() {
+        let time = Duration::from_millis(40);
+        let watch = Watch::start();
+        let holder = thread::spawn(move || hold_up(time));
+        holder.join().expect("whoever holds it up");
+        let longest = watch.longest();
+        // It may just have begun to sleep.
+        assert!(longest + 2 * NAP >= time, "{longest:?} of {time:?}");
     }
 }

@@ -4,58 +4,49 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
-    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
 use serde::Serialize;
 
 use super::contestant::on_cpu_ns;
-use crate::{scheduling, spend};
+use crate::{
+    scheduling::{OnEach, idle},
+    spend,
+};
 
 const OWN: &str = "/proc/thread-self/schedstat";
 
 /// Threads of the class `SCHED_IDLE`, each on a processor of its own.
 pub(super) struct Spinners {
     turns: Arc<AtomicU64>,
-    stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
+    threads: OnEach,
     began: Instant,
 }
 
 impl Spinners {
     pub(super) fn start() -> Self {
-        let (turns, stop) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = (0..processors)
-            .map(|processor| {
-                let (turns, stop) = (Arc::clone(&turns), Arc::clone(&stop));
-                std::thread::spawn(move || spin(processor, &turns, &stop))
-            })
-            .collect();
+        let turns = Arc::<AtomicU64>::default();
+        let counter = Arc::clone(&turns);
         Self {
             turns,
-            stop,
-            threads,
+            threads: OnEach::start(idle, move || spin(&counter)),
             began: Instant::now(),
         }
     }
 
     /// Turns of all threads each second.
-    fn rate(mut self) -> f64 {
-        self.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads.drain(..) {
-            thread.join().expect("a spinner");
-        }
+    fn rate(self) -> f64 {
+        self.threads.end();
         super::float(self.turns.load(Ordering::Relaxed)) / self.began.elapsed().as_secs_f64()
     }
 
     /// The share of one processor that others have taken, measured against the same threads on a quiet
     /// machine: interrupts count as well, whoever was billed for them.
     pub(super) fn lost(self, quiet_rate: f64) -> f64 {
-        let processors = super::float(self.threads.len() as u64);
+        let processors = super::float(self.threads.count() as u64);
         (1.0 - self.rate() / quiet_rate) * processors
     }
 }
@@ -97,14 +88,10 @@ pub(super) fn calibrate(time: Duration) -> Calibration {
     }
 }
 
-fn spin(processor: usize, turns: &AtomicU64, stop: &AtomicBool) {
-    scheduling::stay_on(processor);
-    scheduling::idle();
+fn spin(turns: &AtomicU64) {
     let mut own = 0_u64;
-    while !stop.load(Ordering::Relaxed) {
-        for _ in 0..1000 {
-            own = std::hint::black_box(own.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
-        }
-        turns.fetch_add(1, Ordering::Relaxed);
+    for _ in 0..1000 {
+        own = std::hint::black_box(own.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
     }
+    turns.fetch_add(1, Ordering::Relaxed);
 }
