@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, net::Ipv4Addr, path::Path, time::Duration};
 
-use nix::sys::signal::Signal;
+use nix::{
+    sys::signal::Signal,
+    time::{clock_getcpuclockid, clock_gettime},
+    unistd::Pid,
+};
 
 use super::field::Field;
 use crate::{keepalived::Keepalived, netns::Namespace, process::Scratch, wait_for, xvrrp::Xvrrp};
@@ -173,9 +177,10 @@ impl Daemon {
         self.log().matches("Entering MASTER STATE").count()
     }
 
-    /// Time on a processor of every thread of the daemon and its children, in nanoseconds.
-    pub(super) fn cpu_ns(&self) -> u64 {
-        tree(self.pid()).into_iter().map(cpu_ns).sum()
+    /// What its processes have used so far.
+    pub(super) fn bill(&self) -> Bill {
+        let processes = tree(self.pid()).into_iter();
+        Bill(processes.map(|pid| (pid, cpu_ns(pid))).collect())
     }
 
     /// Memory, in KiB: what is shared counts once, and maps of the kernel count too.
@@ -184,6 +189,23 @@ impl Daemon {
         let maps: BTreeMap<u64, u64> = processes.iter().copied().flat_map(maps).collect();
         let own: u64 = processes.into_iter().filter_map(memory_kib).sum();
         own + maps.values().sum::<u64>() / 1024
+    }
+}
+
+/// Time on a processor of the daemon and its children, in nanoseconds: of every thread of each process, of those that
+/// have ended too.
+pub(super) struct Bill(BTreeMap<u32, u64>);
+
+impl Bill {
+    /// What they have used since an earlier one, which has to be of the same processes.
+    pub(super) fn since(&self, before: &Self) -> u64 {
+        let of = |bill: &Self| bill.0.keys().copied().collect::<Vec<_>>();
+        assert_eq!(
+            of(self),
+            of(before),
+            "every process of a router lives through the measurement"
+        );
+        self.0.values().sum::<u64>() - before.0.values().sum::<u64>()
     }
 }
 
@@ -205,12 +227,13 @@ fn tree(pid: u32) -> Vec<u32> {
         .collect()
 }
 
+/// The clock of a process: what the scheduler bills its threads, as in their `schedstat`.
 fn cpu_ns(pid: u32) -> u64 {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task"))
-        .into_iter()
-        .flatten();
-    let tasks = tasks.filter_map(|task| Some(task.ok()?.path()));
-    tasks.map(|task| on_cpu_ns(&task.join("schedstat"))).sum()
+    let pid = Pid::from_raw(pid.try_into().expect("a process"));
+    let clock = clock_getcpuclockid(pid).expect("a process that lives");
+    let time = clock_gettime(clock).expect("the clock of a process");
+    let time = Duration::from(time);
+    time.as_nanos().try_into().expect("less than centuries")
 }
 
 /// The first number of a `schedstat`.

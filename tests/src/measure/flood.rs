@@ -64,16 +64,11 @@ pub(super) fn measure(maker: Maker, work: Work, kind: Kind, time: Duration) -> F
     let observer = field.observer.as_ref().expect("an observer");
     let frames = frames(kind, work, observer.mac("eth0"));
     let promotions = backup.promotions();
-    let before = (
-        master.cpu_ns(),
-        backup.cpu_ns(),
-        field.sent(),
-        field.heard(),
-    );
+    let before = (master.bill(), backup.bill(), field.sent(), field.heard());
     let poured = pour(observer, &frames, time);
     let after = (
-        master.cpu_ns(),
-        backup.cpu_ns(),
+        master.bill().since(&before.0),
+        backup.bill().since(&before.1),
         field.sent(),
         field.heard(),
     );
@@ -84,8 +79,8 @@ pub(super) fn measure(maker: Maker, work: Work, kind: Kind, time: Duration) -> F
         maker,
         frames_per_second: super::float(poured.frames) / seconds,
         answers_per_second: (kind == Kind::Questions).then_some(answers),
-        master_share: super::ratio(after.0 - before.0, poured.took),
-        backup_share: super::ratio(after.1 - before.1, poured.took),
+        master_share: super::ratio(after.0, poured.took),
+        backup_share: super::ratio(after.1, poured.took),
         sent: super::float(after.2 - before.2) / (due * seconds),
         false_takeovers: backup.promotions() - promotions,
     }

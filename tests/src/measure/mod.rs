@@ -148,8 +148,9 @@ impl Bench<'_> {
         add: impl Fn(&mut Report, &str, T),
     ) {
         for maker in self.makers.iter().copied() {
-            if let Some(measured) = tried(name, maker, || measure(maker)) {
-                add(&mut self.report, name, measured);
+            match tried(|| measure(maker)) {
+                Ok(measured) => add(&mut self.report, name, measured),
+                Err(why) => self.report.leave_out(name, maker, why),
             }
         }
     }
@@ -223,13 +224,14 @@ impl Bench<'_> {
     }
 }
 
-/// What came out, or nothing where the maker could not do the work: others may.
-fn tried<T>(name: &str, maker: Maker, measure: impl FnOnce() -> T) -> Option<T> {
+/// What came out, or why not, where the maker could not do the work: others may.
+fn tried<T>(measure: impl FnOnce() -> T) -> Result<T, String> {
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(measure));
-    if outcome.is_err() {
-        println!("{name}: {maker}: no figures, see above");
-    }
-    outcome.ok()
+    outcome.map_err(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+        text.unwrap_or_else(|| "see above".to_owned())
+    })
 }
 
 /// Nanoseconds of something in a time.

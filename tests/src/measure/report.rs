@@ -20,9 +20,24 @@ pub struct Report {
     failover: BTreeMap<String, Vec<Failover>>,
     life: BTreeMap<String, Vec<Life>>,
     flood: BTreeMap<String, Vec<Flood>>,
+    /// Rounds without figures.
+    left_out: BTreeMap<String, Vec<LeftOut>>,
+}
+
+/// A round in which somebody could not do the work.
+#[derive(Clone, Debug, Serialize)]
+struct LeftOut {
+    maker: Maker,
+    why: String,
 }
 
 impl Report {
+    pub(super) fn leave_out(&mut self, name: &str, maker: Maker, why: String) {
+        println!("{name}: {maker}: no figures: {why}");
+        let rounds = self.left_out.entry(name.to_owned()).or_default();
+        rounds.push(LeftOut { maker, why });
+    }
+
     pub(super) fn add_kernel(&mut self, measured: Kernel) {
         self.kernel = Some(measured);
     }
@@ -174,15 +189,7 @@ impl fmt::Display for Report {
             write!(f, "{kernel}")?;
         }
         for (name, rounds) in &self.steady {
-            writeln!(
-                f,
-                "\n{name} (medians of {} rounds, spread)",
-                MAKERS
-                    .map(|maker| rounds.iter().filter(|it| it.maker() == maker).count())
-                    .into_iter()
-                    .max()
-                    .unwrap_or(0)
-            )?;
+            writeln!(f, "\n{name} (medians, spread)")?;
             let bare = self.bare(name);
             writeln!(f, "  bare loop             {:8.2} %", bare * 100.0)?;
             let rows: [(&str, Share); 3] = [
@@ -224,6 +231,12 @@ impl fmt::Display for Report {
             let rounds: Vec<_> = rounds.iter().map(|it| (it.maker, it.all())).collect();
             write_table(f, name, &rounds)?;
         }
+        for (name, rounds) in &self.left_out {
+            writeln!(f, "\n{name}: rounds without figures")?;
+            for LeftOut { maker, why } in rounds {
+                writeln!(f, "  {maker}: {why}")?;
+            }
+        }
         Ok(())
     }
 }
@@ -246,7 +259,7 @@ fn write_table<const N: usize>(
     Ok(())
 }
 
-/// The least that was sent in a round, and every takeover that should not have been.
+/// The least that was sent in a round, and every takeover that should not have been, in the rounds that have figures.
 fn write_adverts(f: &mut fmt::Formatter<'_>, rounds: &[Steady]) -> fmt::Result {
     for maker in MAKERS {
         let own = || rounds.iter().filter(|it| it.maker() == maker);
@@ -256,8 +269,9 @@ fn write_adverts(f: &mut fmt::Formatter<'_>, rounds: &[Steady]) -> fmt::Result {
         let takeovers: usize = own().map(Steady::false_takeovers).sum();
         writeln!(
             f,
-            "  {maker}: at least {:.3} % of the adverts sent, {takeovers} false takeovers",
-            least * 100.0
+            "  {maker}: at least {:.3} % of the adverts sent, {takeovers} false takeovers (rounds: {})",
+            least * 100.0,
+            own().count()
         )?;
     }
     Ok(())
@@ -272,11 +286,12 @@ impl Both {
     /// Of the other one to ours, where there are both.
     fn ratio(&self) -> String {
         let [(ours, _), (theirs, _)] = self.0;
-        let ratio = theirs / ours;
-        if ratio.is_nan() {
-            return String::new();
+        // The whole machine's share may be negative; what was not measured is no number.
+        if ours > 0.0 && theirs > 0.0 {
+            format!("  ratio 1/{:.1}", theirs / ours)
+        } else {
+            String::new()
         }
-        format!("  ratio 1/{ratio:.1}")
     }
 }
 

@@ -20,7 +20,8 @@ pub struct Steady {
     backup_share: f64,
     /// What both daemons and everything they cause take from the machine.
     machine_share: f64,
-    /// Adverts that came to the bridge, of those that were due.
+    /// Frames of the master that came to the bridge, of the adverts that were due: where nobody takes over it sends
+    /// nothing else.
     sent: f64,
     /// How often the BACKUP has become MASTER.
     false_takeovers: usize,
@@ -36,7 +37,7 @@ const SETTLE: Duration = Duration::from_secs(6);
 const SPIN: Duration = Duration::from_secs(20);
 const UP: Duration = Duration::from_mins(1);
 /// Less than this share of the adverts is another work, which takes another time.
-const AT_WORK: f64 = 0.5;
+const AT_WORK: f64 = 0.95;
 
 /// Measures one maker for this long.
 pub(super) fn measure(maker: Maker, work: Work, time: Duration) -> Steady {
@@ -52,9 +53,12 @@ pub(super) fn measure(maker: Maker, work: Work, time: Duration) -> Steady {
     spend(SETTLE);
     let promotions = backup.promotions();
     let (sent, began) = (field.sent(), Instant::now());
-    let before = (master.cpu_ns(), backup.cpu_ns());
+    let before = (master.bill(), backup.bill());
     spend(time);
-    let after = (master.cpu_ns(), backup.cpu_ns());
+    let used = (
+        master.bill().since(&before.0),
+        backup.bill().since(&before.1),
+    );
     let (sent, took) = (field.sent() - sent, began.elapsed());
     let spinners = Spinners::start();
     spend((time / 2).min(SPIN));
@@ -67,8 +71,8 @@ pub(super) fn measure(maker: Maker, work: Work, time: Duration) -> Steady {
     );
     Steady {
         maker,
-        master_share: super::ratio(used(before.0, after.0), took),
-        backup_share: super::ratio(used(before.1, after.1), took),
+        master_share: super::ratio(used.0, took),
+        backup_share: super::ratio(used.1, took),
         machine_share,
         sent,
         false_takeovers,
@@ -76,12 +80,6 @@ pub(super) fn measure(maker: Maker, work: Work, time: Duration) -> Steady {
         backup_kib: backup.memory_kib(),
         up_s,
     }
-}
-
-/// What every thread of a router has used since.
-fn used(before_ns: u64, after_ns: u64) -> u64 {
-    let used = after_ns.checked_sub(before_ns);
-    used.expect("every process of a router lives through the measurement")
 }
 
 /// The bare loop, on a field of the same shape.
