@@ -1,6 +1,6 @@
 //! Two routers, and an observer where one is needed, joined by as many bridges as they have interfaces.
 
-use std::{fmt::Write as _, net::Ipv4Addr, process::Command};
+use std::{fmt::Write as _, fs, io::ErrorKind, net::Ipv4Addr, process::Command};
 
 use crate::{
     netns::{Namespace, ip},
@@ -36,10 +36,26 @@ impl Field {
             bridge: Namespace::new("bridges"),
             interfaces,
         };
+        field.be_a_switch();
         for number in 0..interfaces {
             field.join(number);
         }
         field
+    }
+
+    /// The bridges do what a switch does: none lets each frame through a firewall, and on veth it is the sender who
+    /// pays for that.
+    fn be_a_switch(&self) {
+        self.bridge.enter(|| {
+            for family in ["iptables", "ip6tables", "arptables"] {
+                let setting = format!("/proc/sys/net/bridge/bridge-nf-call-{family}");
+                match fs::write(&setting, "0") {
+                    // Without the kernel's module no bridge does that.
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    done => done.expect("a sysctl"),
+                }
+            }
+        });
     }
 
     fn join(&self, number: u8) {
