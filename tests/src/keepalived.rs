@@ -31,10 +31,24 @@ impl Keepalived {
         config: &str,
         options: &[&str],
     ) -> Self {
+        Self::run(
+            namespace,
+            scratch,
+            config,
+            &[&["--log-detail"], options].concat(),
+        )
+    }
+
+    /// Starts it so that it says what an operator's does, and no more: writing takes time.
+    pub fn terse(namespace: &Namespace, scratch: &Scratch, config: &str) -> Self {
+        Self::run(namespace, scratch, config, &[])
+    }
+
+    fn run(namespace: &Namespace, scratch: &Scratch, config: &str, options: &[&str]) -> Self {
         let name = namespace.name();
         let config = scratch.write(&file_name(namespace), config);
         let mut command = namespace.command("keepalived");
-        command.args(["--dont-fork", "--log-console", "--log-detail", "--vrrp"]);
+        command.args(["--dont-fork", "--log-console", "--vrrp"]);
         command.args(options).arg("--use-file").arg(config);
         let pid_files = ["pid", "vrrp-pid"].map(|file| scratch.path(&format!("{name}-{file}")));
         for (option, file) in ["--pid", "--vrrp_pid"].into_iter().zip(&pid_files) {

@@ -131,7 +131,7 @@ impl Daemon {
         let config = work.config(PRIORITIES[router]);
         match maker {
             Maker::Xvrrp => Self::Xvrrp(Box::new(Xvrrp::with_config(namespace, scratch, &config))),
-            Maker::Keepalived => Self::Keepalived(Keepalived::start(namespace, scratch, &config)),
+            Maker::Keepalived => Self::Keepalived(Keepalived::terse(namespace, scratch, &config)),
         }
     }
 
