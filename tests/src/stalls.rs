@@ -29,7 +29,8 @@ pub fn unless_stalled<T>(
         let watch = Watch::start();
         let seen = measure();
         let longest = watch.longest();
-        if holds(&seen) || longest < limit {
+        // A nap may just have begun when it did.
+        if holds(&seen) || longest.saturating_add(NAP) < limit {
             return seen;
         }
         let nanoseconds = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX);

@@ -215,6 +215,36 @@ fn it_leaves_the_addresses_where_they_are_if_told_so() {
     );
 }
 
+/// What takes long at the end is no pause that a MASTER steps down after.
+#[test]
+fn it_leaves_them_there_however_long_the_end_takes() {
+    let lan = Lan::new(1);
+    let host = &lan.hosts[0];
+    let scratch = Scratch::new("keep-long");
+    let script = scratch.path("told");
+    let told = format!(
+        "notify_stop \"/bin/sh -c 'sleep 0.5; touch {}'\"",
+        script.display()
+    );
+    let config = scratch.write("a.conf", &instance(100, 0.01, &told));
+    let capture = Capture::start(&lan.bridge, "br0", None);
+    let pid = start(host, &scratch, &config, &["-V"]);
+    let ends = Ends(pid);
+    wait_for("the address", LONG, || has_address(host).then_some(()));
+    kill(pid, Signal::SIGTERM).expect("a signal");
+    wait_for("the script", LONG, || script.exists().then_some(()));
+    let so_far = capture.adverts(51).len();
+    assert!(so_far > 0, "it was MASTER");
+    is_gone(pid);
+    std::mem::forget(ends);
+    assert!(has_address(host));
+    assert_eq!(
+        capture.adverts(51).len(),
+        so_far,
+        "it had stopped saying anything"
+    );
+}
+
 #[test]
 fn it_runs_in_another_namespace() {
     let lan = Lan::new(1);

@@ -1,5 +1,5 @@
 //! The election thread: runs every virtual router's machine from `vrrp-common` and carries out
-//! what it asks for. It waits for the doorbell, one timer and its mailbox, and for nothing else: no
+//! what it asks for. It waits for the doorbell, one timer, addresses that are in place and its mailbox, and for nothing else: no
 //! files, no DNS, no log output, no netlink answer.
 
 mod frames;
@@ -164,7 +164,8 @@ pub enum Command {
     Tell(RouterId, Event),
     /// Its interface, MAC or source address changed, or where its belongings are.
     Move(RouterId, Home, Arc<[Belonging]>),
-    /// Answers when everything asked for before has been done, addresses included.
+    /// Answers when everything asked for before has been done, addresses included. What follows here from an address
+    /// that is in place may come a moment later.
     Idle(oneshot::Sender<()>),
     /// Reports every virtual router.
     Snapshot(oneshot::Sender<Vec<RouterSnapshot>>),

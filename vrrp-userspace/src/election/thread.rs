@@ -1,4 +1,4 @@
-//! The loop: doorbell, timer, mailbox.
+//! The loop: doorbell, timer, what is in place, mailbox.
 
 mod agenda;
 mod members;
@@ -161,7 +161,9 @@ async fn run(
         heartbeat
             .beat(deadline.unwrap_or_else(clock::now_ns))
             .map_err(io::Error::other)?;
-        routers.tools.worker.go_anywhere();
+        if first.is_none() && !routers.tools.outbox.has_more() {
+            routers.tools.worker.go_anywhere();
+        }
         tokio::select! {
             biased;
             slots = rung(&mut ring) => for slot in slots? {
@@ -228,13 +230,15 @@ const BEAT_FROM: usize = 16;
 /// How long a handover may take before adverts are passed on to whoever listens.
 const HANDOVER_NS: u64 = 10 * NS_PER_S;
 
-/// Waits until the election is to go on, and returns what it was told meanwhile.
+/// Waits until the election is to go on, and returns what it was told meanwhile. Where nobody is left who could
+/// tell it, the process is ending, and what was handed over stands: not one more turn follows.
 async fn held_back(inbox: &mut UnboundedReceiver<Command>) -> Vec<Command> {
     let mut list = Vec::new();
     loop {
         match inbox.recv().await {
-            Some(Command::GoOn) | None => return list,
+            Some(Command::GoOn) => return list,
             Some(command) => list.push(command),
+            None => std::future::pending().await,
         }
     }
 }

@@ -52,13 +52,16 @@ impl Beside {
         let (Some((thread, allowed)), Ok(here)) = (self.thread.get(), sched_getcpu()) else {
             return;
         };
-        if self.avoided.swap(here + 1, Ordering::Relaxed) == here + 1 {
+        if self.avoided.load(Ordering::Relaxed) == here + 1 {
             return;
         }
         let mut others = *allowed;
-        let may_avoid = others.unset(here).is_ok() && others != CpuSet::new();
-        let set = sched_setaffinity(*thread, if may_avoid { &others } else { allowed });
-        if set.is_err() {
+        let has_others = others.unset(here).is_ok() && others != CpuSet::new();
+        if !has_others || others == *allowed {
+            return self.go_anywhere();
+        }
+        self.avoided.store(here + 1, Ordering::Relaxed);
+        if sched_setaffinity(*thread, &others).is_err() {
             // That costs time, and nothing else; the next time may do.
             self.avoided.store(0, Ordering::Relaxed);
         }
@@ -69,7 +72,7 @@ impl Beside {
         if let Some((thread, allowed)) = self.thread.get()
             && self.avoided.swap(0, Ordering::Relaxed) != 0
         {
-            // What it was allowed before cannot be refused.
+            // Where even that is refused somebody else decides where it runs.
             let _ = sched_setaffinity(*thread, allowed);
         }
     }

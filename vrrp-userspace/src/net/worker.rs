@@ -126,7 +126,7 @@ impl<R: Send + 'static> Worker<R> {
         }
     }
 
-    /// The thread that goes first has nothing to do for now: its processor is as good as any.
+    /// The thread that goes first is about to wait: its processor is as good as any.
     pub fn go_anywhere(&self) {
         if self.beside.is_busy() {
             self.beside.go_anywhere();
@@ -137,7 +137,8 @@ impl<R: Send + 'static> Worker<R> {
     pub fn submit(&self, job: Job<R>) {
         self.beside.has_more();
         if let Err(mpsc::SendError(job)) = self.jobs.send(job) {
-            // The worker only ends with the process; whoever waits must not wait for ever.
+            // The worker ends when nobody can give it work, or with the process; whoever waits must not wait for ever.
+            self.beside.has_done(1);
             let refused = |entry: &Belonging| Refused {
                 what: entry.to_string(),
                 error: io::Error::other("the worker has ended"),
@@ -157,3 +158,61 @@ fn report<R>(reports: &UnboundedSender<Vec<R>>, all: Vec<R>) {
 
 /// How many jobs are taken on together.
 const JOBS: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use nix::{
+        sched::{CpuSet, sched_getaffinity, sched_setaffinity},
+        unistd::{Pid, gettid},
+    };
+
+    use super::*;
+
+    fn may_run(thread: Pid) -> Vec<usize> {
+        let set = sched_getaffinity(thread).expect("where it may run");
+        let all = 0..CpuSet::count();
+        all.filter(|it| set.is_set(*it).unwrap_or(false)).collect()
+    }
+
+    fn move_to(processors: &[usize]) {
+        let mut set = CpuSet::new();
+        for processor in processors {
+            set.set(*processor).expect("a processor");
+        }
+        sched_setaffinity(Pid::from_raw(0), &set).expect("move there");
+    }
+
+    #[test]
+    fn while_it_works_it_stays_off_the_processor_of_who_goes_first() {
+        let all = may_run(Pid::from_raw(0));
+        let Some([here, there]) = all.first_chunk().copied() else {
+            eprintln!("skipped: this machine has one processor");
+            return;
+        };
+        let (reports, mut reported) = tokio::sync::mpsc::unbounded_channel();
+        let worker = Worker::start(BTreeSet::new(), || (), reports).expect("a worker");
+        let ((works, working), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel::<()>());
+        worker.submit(Job {
+            change: Change::Add,
+            belongings: Arc::new([]),
+            keep_own: false,
+            virtual_mac: None,
+            done: Box::new(move |_| {
+                works.send(gettid()).expect("somebody waits");
+                may_go_on.recv().expect("somebody says so");
+                Some("done")
+            }),
+        });
+        let thread = working.recv().expect("it works");
+        for processor in [here, there] {
+            move_to(&[processor]);
+            worker.stay_beside();
+            assert!(!may_run(thread).contains(&processor));
+            worker.go_anywhere();
+            assert_eq!(may_run(thread), all);
+        }
+        move_to(&all);
+        go_on.send(()).expect("it waits");
+        assert_eq!(reported.blocking_recv(), Some(vec!["done"]));
+    }
+}
