@@ -1,6 +1,6 @@
 //! The election thread: runs every virtual router's machine from `vrrp-common` and carries out
-//! what it asks for. It waits for the doorbell, one timer, addresses that are in place and its mailbox, and for nothing else: no
-//! files, no DNS, no log output, no netlink answer.
+//! what it asks for. It waits for the doorbell, one timer, the netlink worker's reports and its mailbox,
+//! and for nothing else: no files, no DNS, no log output, and netlink itself is the worker's business.
 
 mod frames;
 mod mistakes;
