@@ -5,11 +5,35 @@ use vrrp_common::{
     election::{Event, group},
 };
 
-use super::{Group, Router, Routers, Told};
+use super::routers::Routers;
 use crate::{
     clock,
-    election::{GroupSpec, Notice, RouterId},
+    election::{GroupSpec, Notice, RouterId, router::Router},
 };
+
+pub(super) struct Group {
+    spec: GroupSpec,
+    /// Counts promotions.
+    epoch: u64,
+    /// What the arbiter was told last.
+    told: Told,
+    /// The number of that.
+    number: u64,
+    /// The end of its permit has been dealt with.
+    is_over: bool,
+}
+
+/// What an arbiter was told that a group wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Told {
+    /// Nothing yet.
+    #[default]
+    Nothing,
+    /// To be MASTER, as a candidate of this priority.
+    Wants(u8),
+    /// Nothing of it.
+    Declines,
+}
 
 impl Routers {
     /// Lets the members of sync groups act together. Each order can call for another.
