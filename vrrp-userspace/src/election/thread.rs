@@ -2,6 +2,7 @@
 
 mod agenda;
 mod members;
+mod repeats;
 mod routers;
 mod sync_groups;
 
@@ -20,6 +21,7 @@ use tokio::{
 };
 use vrrp_common::{contract::Doorbell, timers::NS_PER_S};
 
+use repeats::Repeats;
 use routers::Routers;
 
 use super::{
@@ -138,14 +140,15 @@ async fn run(
     let mut ring = ring.map(register).transpose()?;
     // A command that has to begin a turn.
     let mut first = None;
-    let mut postponed = 0;
+    let mut repeats = Repeats::default();
     loop {
+        let pause = repeats.wait(routers.tools.outbox.has_more(), clock::now_ns());
         let deadline = routers.next_deadline();
-        alarm.set(deadline)?;
+        alarm.set(deadline.into_iter().chain(pause).min())?;
         heartbeat
             .beat(deadline.unwrap_or_else(clock::now_ns))
             .map_err(io::Error::other)?;
-        if first.is_none() && !routers.tools.outbox.has_more() {
+        if first.is_none() {
             routers.tools.worker.go_anywhere();
         }
         tokio::select! {
@@ -169,31 +172,18 @@ async fn run(
                 Some(command) => first = routers.obey_all(command, &mut inbox),
                 None => return Ok(()),
             },
-            // Only where nothing else is to be done; and only a pause lets the runtime see what has come to a
-            // descriptor.
-            () = tokio::task::yield_now(), if routers.tools.outbox.has_more() => {
-                postponed = PATIENCE;
-            }
         }
         routers.tools.worker.stay_beside();
         routers.run_due();
         routers.settle_groups();
         routers.restore_neighbours();
         routers.send_paced();
-        if !routers.tools.outbox.has_more() {
-            postponed = 0;
-        }
         routers.end_turn();
-        postponed += 1;
-        if postponed > PATIENCE {
+        if repeats.are_due(clock::now_ns()) {
             routers.announce(true);
-            postponed = 0;
         }
     }
 }
-
-/// For how many turns announcements that are repeated give way to everything else.
-const PATIENCE: u32 = 32;
 
 async fn next_command(
     first: &mut Option<Command>,
