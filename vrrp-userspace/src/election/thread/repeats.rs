@@ -21,7 +21,7 @@ pub(super) struct Repeats {
 
 impl Repeats {
     /// A turn is over, after which there is something to be sent again (`has_more`) or not. Returns until when
-    /// the loop may wait for the next, in nanoseconds of the monotonic clock; without one, as long as it likes.
+    /// the loop may wait for the next, in nanoseconds since the boot; without one, as long as it likes.
     pub(super) fn wait(&mut self, has_more: bool, now_ns: u64) -> Option<u64> {
         if !has_more {
             self.postponed = 0;
