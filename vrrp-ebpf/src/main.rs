@@ -35,6 +35,7 @@ use crate::{
 
 /// Entry point for native and generic XDP.
 #[xdp(frags)]
+#[inline(always)]
 fn xvrrp_xdp(ctx: XdpContext) -> u32 {
     let frame = XdpFrame::new(&ctx);
     let arrival = Arrival {
@@ -50,6 +51,7 @@ fn xvrrp_xdp(ctx: XdpContext) -> u32 {
 
 /// Entry point for TC ingress, TCX or clsact. Programs behind ours see whatever is not ours.
 #[classifier]
+#[inline(always)]
 fn xvrrp_tc(ctx: TcContext) -> i32 {
     let frame = SkbFrame::new(&ctx);
     let arrival = Arrival {
@@ -69,6 +71,7 @@ fn xvrrp_tc(ctx: TcContext) -> i32 {
 /// kernel take a frame for its own, and one program with both tasks would need more than the 512 bytes
 /// of stack that there are.
 #[classifier]
+#[inline(always)]
 fn xvrrp_accept(ctx: TcContext) -> i32 {
     let frame = SkbFrame::new(&ctx);
     let arrival = Arrival {
@@ -87,6 +90,7 @@ fn xvrrp_accept(ctx: TcContext) -> i32 {
 
 /// Entry point for TC egress.
 #[classifier]
+#[inline(always)]
 fn xvrrp_egress(ctx: TcContext) -> i32 {
     let frame = SkbFrame::new(&ctx);
     let way = Arrival {
