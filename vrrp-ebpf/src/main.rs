@@ -3,6 +3,9 @@
 //! Thin by rule: this crate knows how to read and write packet memory, where the maps are and which
 //! verdict ends a frame's way. What happens to a frame is `vrrp_common::receive`, the same for every
 //! entry point and for the host's tests.
+//!
+//! The macros make a function around each entry point. It is inlined there, because otherwise every frame
+//! would pay for a call, which is dear where the kernel guards its returns.
 
 #![no_std]
 #![no_main]
