@@ -80,6 +80,40 @@ fn announcements_are_sent_one_by_one() {
     );
 }
 
+/// Without a pause of their own they are repeated at once, though nothing else happens for a second.
+#[test]
+fn each_address_is_announced_as_often_as_configured() {
+    let lan = Lan::new(1);
+    let scratch = Scratch::new("pacing-none");
+    let capture = Capture::start(&lan.bridge, "br0", None);
+    let lines = " garp_master_repeat 5\n garp_master_delay 60\n";
+    let router = Xvrrp::with_config(&lan.hosts[0], &scratch, &instance(100, 1.0, lines));
+    router.wait_state(&lan.hosts[0], "MASTER", LONG);
+    wait_for("every announcement", LONG, || {
+        (announcements(&capture).len() >= 5).then_some(())
+    });
+    let adverts = || {
+        let seen = capture.seen();
+        let adverts = seen.into_iter().filter_map(|entry| match entry.said {
+            Said::Advert { .. } => Some(entry.at_ns),
+            _ => None,
+        });
+        adverts.collect::<Vec<_>>()
+    };
+    wait_for("two more adverts", LONG, || {
+        (adverts().len() >= 3).then_some(())
+    });
+    let (times, adverts) = (announcements(&capture), adverts());
+    assert_eq!(times.len(), 5, "announcements of one address");
+    assert!(
+        times[4].0 < adverts[1],
+        "the last {:.0} ms after the first",
+        ms(times[4].0 - times[0].0)
+    );
+    let status = router.instance(&lan.hosts[0], "VI").expect("a status");
+    assert_eq!(status["counters"]["announcements_sent"], 5);
+}
+
 /// Who is beaten does not go on announcing.
 #[test]
 fn what_waits_is_not_sent_by_a_backup() {

@@ -173,13 +173,14 @@ async fn run(
                 None => return Ok(()),
             },
         }
+        let woken_ns = clock::now_ns();
         routers.tools.worker.stay_beside();
         routers.run_due();
         routers.settle_groups();
         routers.restore_neighbours();
         routers.send_paced();
         routers.end_turn();
-        if repeats.are_due(clock::now_ns()) {
+        if repeats.are_due(woken_ns) {
             routers.announce(true);
         }
     }
