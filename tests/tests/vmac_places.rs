@@ -84,7 +84,7 @@ fn unicast_announces_the_virtual_mac_again_and_again() {
         });
         with_it.count()
     };
-    // Five at once, then one a second.
+    // Five within some milliseconds, then one a second.
     wait_for("two refreshes", LONG, || (announced() >= 7).then_some(()));
     let own = lan.mac(0);
     let seen = capture.seen();

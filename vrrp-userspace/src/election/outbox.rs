@@ -1,6 +1,6 @@
 //! What a turn of the loop wants sent: it leaves in as few system calls as can be, adverts first, then every
-//! address once. What is to be announced more than once waits until nobody has anything to announce for the
-//! first time, or to decide.
+//! address once. What is to be announced more than once waits until nobody has had anything to announce for the
+//! first time, or to decide, for a while.
 
 use std::{
     cell::{Cell, RefCell},
