@@ -36,8 +36,6 @@ const OPERATION_REPLY: [u8; 2] = [0x00, 0x02];
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arp {
-    /// Ethernet destination of the frame.
-    pub destination: [u8; 6],
     /// Sender hardware address.
     pub sender_mac: [u8; 6],
     /// Sender protocol address.
@@ -86,7 +84,6 @@ pub fn read<F: Frame + ?Sized>(frame: &F, link: &Link) -> Option<Arp> {
         _ => return None,
     };
     Some(Arp {
-        destination: link.destination,
         sender_mac: arp.sha,
         sender: arp.spa,
         target: arp.tpa,

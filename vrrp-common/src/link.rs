@@ -18,9 +18,17 @@ pub const CUSTOMER_TAG: u16 = 0x8100;
 pub const SERVICE_TAG: u16 = 0x88a8;
 /// The VLAN id within a Tag Control Information word.
 const VLAN_ID: u16 = 0x0fff;
+/// Where the destination of an Ethernet header is.
+const DESTINATION: usize = 0;
+/// Where its type is.
+const ETHER_TYPE: usize = 12;
 /// Where the source of an Ethernet header is.
 pub(crate) const SOURCE: usize = 6;
-const _: () = assert!(core::mem::offset_of!(EthHdr, src_addr) == SOURCE);
+const _: () = assert!(
+    core::mem::offset_of!(EthHdr, dst_addr) == DESTINATION
+        && core::mem::offset_of!(EthHdr, src_addr) == SOURCE
+        && core::mem::offset_of!(EthHdr, ether_type) == ETHER_TYPE
+);
 /// Bytes of a tag.
 const TAG_LEN: usize = 4;
 
@@ -37,8 +45,6 @@ pub struct Tag {
 /// The link layer of a frame, read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// Ethernet destination.
-    pub destination: [u8; 6],
     /// `EtherType` of the payload, as [`EthHdr`] has it.
     pub ether_type: u16,
     /// VLAN id; 0 = untagged. A priority tag (VLAN id 0) belongs to no VLAN, and the kernel treats
@@ -48,12 +54,18 @@ pub struct Link {
     pub payload: usize,
 }
 
+/// Ethernet destination. Apart from [`Link`], for few frames are asked for it.
+#[inline(always)]
+pub(crate) fn destination<F: Frame + ?Sized>(frame: &F) -> Option<[u8; 6]> {
+    frame.load(DESTINATION)
+}
+
 /// Reads the link layer. `None` for a runt, for a service tag and for more than one tag: such a
 /// frame never belongs to an instance.
 #[inline(always)]
 pub fn read<F: Frame + ?Sized>(frame: &F, beside: Option<Tag>) -> Option<Link> {
-    let ethernet = frame.load::<EthHdr>(0)?;
-    let (mut ether_type, mut payload, mut vlan) = (ethernet.ether_type, EthHdr::LEN, 0);
+    let mut ether_type = u16::from_ne_bytes(frame.load(ETHER_TYPE)?);
+    let (mut payload, mut vlan) = (EthHdr::LEN, 0);
     if let Some(tag) = beside {
         if tag.protocol != CUSTOMER_TAG {
             return None;
@@ -69,7 +81,6 @@ pub fn read<F: Frame + ?Sized>(frame: &F, beside: Option<Tag>) -> Option<Link> {
         return None;
     }
     Some(Link {
-        destination: ethernet.dst_addr,
         ether_type,
         vlan,
         payload,

@@ -83,8 +83,6 @@ const _: () = assert!(size_of::<AdvertisementPacket>() == 72 && size_of::<Body>(
 /// A solicitation or an advertisement, read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nd {
-    /// Ethernet destination of the frame.
-    pub destination: [u8; 6],
     /// Ethernet source of the frame.
     pub sender_mac: [u8; 6],
     /// IPv6 source; unspecified for Duplicate Address Detection.
@@ -121,7 +119,6 @@ pub fn read<F: Frame + ?Sized>(frame: &F, link: &Link, ip: &Ipv6Hdr) -> Option<N
         _ => return None,
     };
     Some(Nd {
-        destination: link.destination,
         sender_mac: frame.load(size_of::<[u8; 6]>())?,
         sender,
         target: Source::v6(body.target),

@@ -62,11 +62,14 @@ pub fn accept<F: Frame + ?Sized, T: Tables>(frame: &F, arrival: Arrival, tables:
     let Some(link) = link::read(frame, arrival.tag) else {
         return Verdict::Pass;
     };
-    let [first, ..] = link.destination;
+    let Some(destination) = link::destination(frame) else {
+        return Verdict::Pass;
+    };
+    let [first, ..] = destination;
     if first & 1 == 1 {
         return Verdict::Pass;
     }
-    let key = MacKey::new(arrival.ifindex, link.vlan, link.destination);
+    let key = MacKey::new(arrival.ifindex, link.vlan, destination);
     let Some(slot) = tables.mac(key).and_then(|index| tables.slot(index)) else {
         return Verdict::Pass;
     };
@@ -90,7 +93,14 @@ fn ipv4<F: FrameMut + ?Sized, T: Tables>(frame: &F, place: Place<'_>, tables: &T
     if first >= FIRST_MULTICAST {
         return Verdict::Pass;
     }
-    traffic(place, Family::V4, Source::v4(ip.dst_addr), false, tables)
+    traffic(
+        frame,
+        place,
+        Family::V4,
+        Source::v4(ip.dst_addr),
+        false,
+        tables,
+    )
 }
 
 /// The first byte of 224.0.0.0/4 and all that is above.
@@ -119,6 +129,7 @@ fn ipv6<F: FrameMut + ?Sized, T: Tables>(frame: &F, place: Place<'_>, tables: &T
         return Verdict::Pass;
     }
     traffic(
+        frame,
         place,
         Family::V6,
         Source::v6(ip.dst_addr),
@@ -220,7 +231,8 @@ fn tell_group<T: Tables>(slot: &Slot, tables: &T) {
 /// none to an address (6.4.3). What is for the MAC of somebody else, such as a guest on top of this
 /// interface, is not ours.
 #[inline(always)]
-fn traffic<T: Tables>(
+fn traffic<F: Frame + ?Sized, T: Tables>(
+    frame: &F,
     place: Place<'_>,
     family: Family,
     destination: Source,
@@ -231,7 +243,7 @@ fn traffic<T: Tables>(
         return Verdict::Pass;
     }
     if let Some(vip) = find(place, family, destination, tables)
-        && vip.is_meant(place.link.destination)
+        && vip.is_meant(frame)
     {
         if !may_answer(vip.slot, tables) {
             count(tables, place.ifindex, Counter::TrafficSilenced);
@@ -274,7 +286,7 @@ fn arp_question<F: FrameMut + ?Sized, T: Tables>(
         arp_claim(place, arp, tables);
         return Verdict::Pass;
     };
-    if !T::FENCES || !vip.is_meant(arp.destination) {
+    if !T::FENCES || !vip.is_meant(frame) {
         return Verdict::Pass;
     }
     if !may_answer(vip.slot, tables) {
@@ -320,7 +332,7 @@ fn neighbour<F: FrameMut + ?Sized, T: Tables>(
         record_claim(place, &claim, tables);
         return None;
     };
-    if !T::FENCES || !vip.is_meant(nd.destination) {
+    if !T::FENCES || !vip.is_meant(frame) {
         return Some(Verdict::Pass);
     }
     if !valid || !may_answer(vip.slot, tables) {

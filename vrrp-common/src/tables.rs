@@ -4,7 +4,8 @@ use crate::{
     contract::{
         Counter, Family, MacKey, PeerKey, PeerLimits, VipKey, VipTarget, VridKey, VridTarget,
     },
-    link::{Link, Tag},
+    frame::Frame,
+    link::{self, Link, Tag},
     slot::{Slot, mac_number},
     validate::Reject,
     vrrp::Source,
@@ -72,7 +73,10 @@ impl Found<'_> {
     /// Broadcast, multicast or our MAC, virtual or not. A question to somebody else's MAC, seen on a
     /// promiscuous interface, is not ours to answer or to silence.
     #[inline(always)]
-    pub(crate) fn is_meant(&self, destination: [u8; 6]) -> bool {
+    pub(crate) fn is_meant<F: Frame + ?Sized>(&self, frame: &F) -> bool {
+        let Some(destination) = link::destination(frame) else {
+            return false;
+        };
         let [first, ..] = destination;
         let number = mac_number(destination);
         first & 1 == 1 || number == self.mac || number == self.port
