@@ -21,17 +21,19 @@ pub fn sum(bytes: &[u8]) -> u32 {
     total
 }
 
-/// Folds a 32-bit sum to 16 bits, carries included. Three steps are enough for any `u32`.
+/// Folds a 32-bit sum to 16 bits, carries included: added to itself with its halves exchanged, the upper half
+/// is both of them and what the lower one carries.
 #[inline(always)]
 #[must_use]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "after folding the sum fits 16 bits"
-)]
 pub const fn fold(sum: u32) -> u16 {
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    ((sum & 0xffff) + (sum >> 16)) as u16
+    (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
+}
+
+/// Folds a 64-bit sum to 32 bits, in the same way.
+#[inline(always)]
+#[must_use]
+pub const fn fold_wide(sum: u64) -> u32 {
+    (sum.wrapping_add(sum.rotate_left(32)) >> 32) as u32
 }
 
 /// Whether the checksum of an IPv4 header without options is right. All of it has been read, so no memory is gone
@@ -75,6 +77,8 @@ pub const fn pseudo_header(source: Source, destination: Source, length: u16) -> 
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::frame::Frame as _;
 
@@ -108,7 +112,23 @@ mod tests {
 
     #[test]
     fn fold_carries_to_the_end() {
+        assert_eq!(fold(0), 0);
         assert_eq!(fold(u32::MAX), 0xffff);
         assert_eq!(fold(0x0001_ffff), 1);
+        assert_eq!(fold(0xffff_0001), 1);
+        assert_eq!(fold_wide(0), 0);
+        assert_eq!(fold_wide(u64::MAX), u32::MAX);
+        assert_eq!(fold_wide(0x0000_0001_ffff_ffff), 1);
+    }
+
+    proptest! {
+        /// What a folded sum leaves over divided by 0xffff is what the sum does; and only nothing is 0.
+        #[test]
+        fn a_folded_sum_is_the_same_number_to_ones_complement(sum: u32, wide: u64) {
+            prop_assert_eq!(u32::from(fold(sum)) % 0xffff, sum % 0xffff);
+            prop_assert_eq!(fold(sum) == 0, sum == 0);
+            prop_assert_eq!(u64::from(fold_wide(wide)) % 0xffff_ffff, wide % 0xffff_ffff);
+            prop_assert_eq!(fold_wide(wide) == 0, wide == 0);
+        }
     }
 }

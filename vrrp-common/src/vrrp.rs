@@ -89,6 +89,13 @@ impl VrrpHeader {
         self.version_type >> 4
     }
 
+    /// Unfolded ones' complement sum of the fixed part.
+    #[inline(always)]
+    #[must_use]
+    pub fn sum(&self) -> u32 {
+        sum_of_word(u64::from_be_bytes(bytemuck::cast(*self)))
+    }
+
     /// The message type; 1 is the only one there is.
     #[must_use]
     pub const fn message_type(&self) -> u8 {

@@ -22,30 +22,26 @@ pub const SHORT: usize = 32;
 /// sums; `None` where the memory that can be read ends before them.
 #[inline(always)]
 pub fn short(data: usize, offset: usize, end: usize, len: usize) -> Option<u16> {
-    let start = data + unknown(offset);
+    let mut word = (data + unknown(offset)) as u64;
     let len = unknown(len);
     let mut total: u64 = 0;
     let mut at = 0;
     while at < SHORT && at < len {
-        let mut word = (start + at) as u64;
         // Otherwise the compiler counts the rounds beforehand, with arithmetic that the verifier does not
         // allow for pointers.
         // SAFETY: registers only.
         unsafe { asm!("{0} = {0}", inout(reg) word, options(nomem, nostack, preserves_flags)) };
-        let word = word as usize;
-        if word + size_of::<u32>() > end {
+        let next = word + size_of::<u32>() as u64;
+        if next > end as u64 {
             return None;
         }
         // SAFETY: the bounds were checked just above.
-        total += u64::from(unsafe { words::load_4(word) });
+        total += unsafe { words::load_4(word as usize) };
+        word = next;
         at += size_of::<u32>();
     }
-    // Summed as this machine reads words. Swapped as a whole each half-word is in network order, and in
-    // which order they are is all one to a sum.
-    let total = total.to_be();
-    let total = (total & 0xffff_ffff) + (total >> 32);
-    let total = (total & 0xffff) + ((total >> 16) & 0xffff) + (total >> 32);
-    Some(checksum::fold(total as u32))
+    // Summed as this machine reads words; the folded sum swaps to network order as a whole.
+    Some(u16::from_be(checksum::fold(checksum::fold_wide(total))))
 }
 
 /// The same number, of which the verifier no longer knows anything but that it is small. What it learns

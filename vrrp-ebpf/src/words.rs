@@ -8,11 +8,13 @@ use vrrp_common::frame::Wire;
 
 macro_rules! piece {
     ($load:ident, $store:ident, $kind:ty, $size:literal) => {
+        /// The piece as a number, zeros above it: the compiler does not know that there are any.
+        ///
         /// # Safety
         ///
         /// The address is that of memory the program may read.
         #[inline(always)]
-        pub unsafe fn $load(address: usize) -> $kind {
+        pub unsafe fn $load(address: usize) -> u64 {
             let value: u64;
             // SAFETY: by the caller.
             unsafe {
@@ -23,7 +25,7 @@ macro_rules! piece {
                     options(pure, readonly, nostack, preserves_flags),
                 );
             }
-            value as $kind
+            value
         }
 
         /// # Safety
@@ -72,18 +74,18 @@ pub unsafe fn read<T: Wire>(address: usize) -> T {
             place
                 .add(at)
                 .cast::<u32>()
-                .write_unaligned(load_4(address + at));
+                .write_unaligned(load_4(address + at) as u32);
             at += 4;
         }
         if at + 2 <= size_of::<T>() {
             place
                 .add(at)
                 .cast::<u16>()
-                .write_unaligned(load_2(address + at));
+                .write_unaligned(load_2(address + at) as u16);
             at += 2;
         }
         if at < size_of::<T>() {
-            place.add(at).write(load_1(address + at));
+            place.add(at).write(load_1(address + at) as u8);
         }
         value.assume_init()
     }

@@ -140,8 +140,8 @@ pub fn validate<F: Frame + ?Sized>(
     check_way(&packet, rules, own)?;
     let header = candidate.header(frame).ok_or(Reject::Length)?;
     let interval_cs = check_header(&header, candidate, rules)?;
-    let (form, message_sum) =
-        checksum_form(frame, candidate, &packet, rules.version).ok_or(Reject::Checksum)?;
+    let (form, behind) =
+        checksum_form(frame, candidate, &packet, &header, rules.version).ok_or(Reject::Checksum)?;
     let trailer = check_authentication(frame, candidate, &header, rules)?;
     if rules.strict && candidate.family as u8 == Family::V6 as u8 {
         check_first_address(frame, candidate)?;
@@ -158,7 +158,7 @@ pub fn validate<F: Frame + ?Sized>(
         count: header.count,
         interval_cs,
         form,
-        addresses_sum: addresses_in(message_sum, &header, trailer),
+        addresses_sum: addresses_in(behind, trailer),
         source: packet.source,
         mac: frame.load::<[u8; 6]>(link::SOURCE).map_or(0, mac_number),
     };
@@ -264,25 +264,28 @@ fn check_header(header: &VrrpHeader, candidate: &Candidate, rules: &Rules) -> Re
     Ok(interval_cs)
 }
 
-/// The form whose checksum matches, with the folded sum of the message.
+/// The form whose checksum matches, with the folded sum of what is behind the fixed part.
 #[inline(always)]
 fn checksum_form<F: Frame + ?Sized>(
     frame: &F,
     candidate: &Candidate,
     packet: &Packet,
+    header: &VrrpHeader,
     version: Version,
 ) -> Option<(ChecksumForm, u16)> {
-    let message = frame.sum(candidate.offset, usize::from(candidate.length))?;
+    let length = usize::from(candidate.length).saturating_sub(VrrpHeader::LEN);
+    let behind = frame.sum(candidate.offset + VrrpHeader::LEN, length)?;
+    let message = header.sum() + u32::from(behind);
     let is_ipv4 = matches!(candidate.family, Family::V4);
-    if is_ipv4 && message == 0xffff {
-        return Some((ChecksumForm::MessageOnly, message));
+    if is_ipv4 && checksum::fold(message) == 0xffff {
+        return Some((ChecksumForm::MessageOnly, behind));
     }
     if matches!(version, Version::V2) {
         return None;
     }
     let pseudo = checksum::pseudo_header(packet.source, packet.destination, candidate.length);
-    if checksum::fold(u32::from(message) + pseudo) == 0xffff {
-        return Some((ChecksumForm::PseudoHeader, message));
+    if checksum::fold(message + pseudo) == 0xffff {
+        return Some((ChecksumForm::PseudoHeader, behind));
     }
     None
 }
@@ -338,18 +341,14 @@ const fn is_link_local([first, second]: [u8; 2]) -> bool {
     first == 0xfe && second & 0xc0 == 0x80
 }
 
-/// Takes the fixed header and what is behind the addresses out of the sum of a whole message: what is
-/// left is the address list.
+/// Takes what is behind the addresses out of the sum of all that is behind the fixed part: what is left is
+/// the address list.
 #[inline(always)]
-fn addresses_in(message: u16, header: &VrrpHeader, trailer: u32) -> u16 {
-    let rest = u32::from(u16::from_be_bytes([header.version_type, header.vrid]))
-        + u32::from(u16::from_be_bytes([header.priority, header.count]))
-        + u32::from(u16::from_be_bytes(header.interval))
-        + u32::from(u16::from_be_bytes(header.checksum))
-        + trailer;
-    canonical(checksum::fold(
-        u32::from(message) + u32::from(!checksum::fold(rest)),
-    ))
+fn addresses_in(behind: u16, trailer: u32) -> u16 {
+    canonical(match trailer {
+        0 => behind,
+        trailer => checksum::fold(u32::from(behind) + u32::from(!checksum::fold(trailer))),
+    })
 }
 
 /// Ones' complement has two zeros; one of them is enough to compare.
