@@ -19,15 +19,23 @@ pub enum Bearing {
     ForeignZero,
 }
 
-/// Where an advert stands against us. `from_master`: its sender is the master we know.
+/// Where an advert stands against us. `is_from_master` says whether its sender is the master we know; only a
+/// resignation asks.
 #[inline(always)]
 #[must_use]
-pub fn bearing(advert: &Advert, is_master: bool, own: &Standing, from_master: bool) -> Bearing {
+pub fn bearing(
+    advert: &Advert,
+    is_master: bool,
+    own: &Standing,
+    is_from_master: impl FnOnce() -> bool,
+) -> Bearing {
     if advert.priority == PRIORITY_RESIGN {
-        return match (is_master, from_master) {
-            (true, _) => Bearing::Lesser,
-            (false, true) => Bearing::Resigns,
-            (false, false) => Bearing::ForeignZero,
+        return if is_master {
+            Bearing::Lesser
+        } else if is_from_master() {
+            Bearing::Resigns
+        } else {
+            Bearing::ForeignZero
         };
     }
     if is_master {

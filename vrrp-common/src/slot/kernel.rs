@@ -22,7 +22,7 @@ impl Slot {
         let facts = Facts::of(advert);
         let standing = self.standing();
         let is_master = self.user.lease_ns.load() != 0;
-        let news = match bearing(advert, is_master, &standing, self.is_from_master(advert)) {
+        let news = match bearing(advert, is_master, &standing, || self.is_from_master(advert)) {
             Bearing::Holds | Bearing::Resigns => {
                 let news = kernel.master.replace(&facts);
                 if !news {
