@@ -325,3 +325,37 @@ fn typed<T: TryFrom<Map, Error = MapError>>(
         .try_into()
         .map_err(DataplaneError::map(name))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use aya_obj::{
+        Object,
+        generated::{BPF_PSEUDO_CALL, bpf_insn},
+    };
+
+    use super::*;
+
+    /// Every frame would pay for it.
+    #[test]
+    fn no_entry_point_calls_a_function_of_its_own() {
+        const CALL: u8 = 0x85;
+        let is_call = |instruction: &bpf_insn| {
+            instruction.code == CALL && u32::from(instruction.src_reg()) == BPF_PSEUDO_CALL
+        };
+        let object = Object::parse(object()).expect("the object");
+        let expected: BTreeSet<&str> = Side::ALL
+            .map(Side::program)
+            .into_iter()
+            .chain([XDP_PROGRAM])
+            .collect();
+        let entry_points: BTreeSet<&str> = object.programs.keys().map(String::as_str).collect();
+        assert_eq!(entry_points, expected);
+        for (name, program) in &object.programs {
+            let function = &object.functions[&program.function_key()];
+            assert!(!function.instructions.iter().any(is_call), "{name}");
+            assert!(function.instructions.len() > 100, "{name} is all there");
+        }
+    }
+}
