@@ -130,5 +130,15 @@ mod tests {
             prop_assert_eq!(u64::from(fold_wide(wide)) % 0xffff_ffff, wide % 0xffff_ffff);
             prop_assert_eq!(fold_wide(wide) == 0, wide == 0);
         }
+
+        /// A packet of which a part is replaced, and its checksum with it, is right.
+        #[test]
+        fn a_replaced_checksum_is_right(rest: u16, old: [u16; 3], new: [u16; 3]) {
+            let sum = |words: [u16; 3]| words.into_iter().map(u32::from).sum::<u32>();
+            let field = finish(u32::from(rest) + sum(old));
+            let field = replaced(field, sum(old), sum(new));
+            let total = u32::from(rest) + sum(new) + u32::from(field);
+            prop_assert_eq!(fold(total) % 0xffff, 0);
+        }
     }
 }

@@ -85,7 +85,7 @@ impl<const WORDS: usize> Shortcut<WORDS> {
             self.target.store(before | SHARED);
             return;
         }
-        let target = u64::from(slot) | u64::from(row) << 32;
+        let target = u64::from(row) << 32 | u64::from(slot);
         self.target.store(before & SHARED | TAKEN | LEADS | target);
     }
 
@@ -154,10 +154,6 @@ mod tests {
     use super::*;
     use crate::vrrp::Source;
 
-    fn vrid(ifindex: u32, vrid: u8) -> VridKey {
-        VridKey::new(Family::V4, ifindex, 0, vrid)
-    }
-
     #[test]
     fn a_place_leads_where_it_was_told_and_nobody_else_anywhere() {
         let place = Shortcut::<1>::new();
@@ -179,6 +175,22 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_compared_word_by_word() {
+        let place = Shortcut::<3>::new();
+        place.lead(&[1, 1, 0], 7, 3);
+        assert_eq!(place.find(&[0, 0, 0]), Answer::Nowhere);
+        assert_eq!(place.find(&[1, 1, 0]), Answer::Leads(7, 3));
+    }
+
+    #[test]
+    fn nobody_takes_a_place_by_being_forgotten() {
+        let place = Shortcut::<1>::new();
+        place.forget(&[0]);
+        place.lead(&[5], 7, 3);
+        assert_eq!(place.find(&[5]), Answer::Leads(7, 3));
+    }
+
+    #[test]
     fn who_is_left_to_the_table_is_asked_for_there() {
         let place = Shortcut::<1>::new();
         place.leave_to_table(&[5]);
@@ -189,10 +201,41 @@ mod tests {
 
     #[test]
     fn virtual_routers_of_neighbouring_interfaces_have_places_of_their_own() {
-        let keys = (10..42).flat_map(|ifindex| (1..=255).map(move |id| vrid(ifindex, id)));
-        let places: BTreeSet<u32> = keys.map(|key| of_vrid(key).0).collect();
-        assert_eq!(places.len(), 32 * 255);
+        let places: BTreeSet<u32> = [Family::V4, Family::V6]
+            .into_iter()
+            .flat_map(|family| (40..72).map(move |ifindex| (family, ifindex)))
+            .flat_map(|(family, ifindex)| {
+                (1..=255).map(move |id| of_vrid(VridKey::new(family, ifindex, 0, id)).0)
+            })
+            .collect();
+        assert_eq!(places.len(), 2 * 32 * 255);
         assert!(places.iter().all(|place| (*place as usize) < VRID_PLACES));
+    }
+
+    #[test]
+    fn virtual_routers_of_neighbouring_vlans_have_places_of_their_own() {
+        let places: BTreeSet<u32> = (10..14)
+            .flat_map(|ifindex| (0..8).map(move |vlan| (ifindex, vlan)))
+            .flat_map(|(ifindex, vlan)| {
+                (1..=255).map(move |id| of_vrid(VridKey::new(Family::V4, ifindex, vlan, id)).0)
+            })
+            .collect();
+        assert_eq!(places.len(), 4 * 8 * 255);
+    }
+
+    #[test]
+    fn no_two_virtual_routers_have_the_same_key() {
+        let (interfaces, vlans, ids) = ([0, 1, 70_000, u32::MAX], [0, 1, 4094], [1, 4, 255]);
+        let families = [Family::V4, Family::V6];
+        let keys: BTreeSet<[u64; 1]> = interfaces
+            .into_iter()
+            .flat_map(|ifindex| vlans.map(|vlan| (ifindex, vlan)))
+            .flat_map(|(ifindex, vlan)| families.map(|family| (ifindex, vlan, family)))
+            .flat_map(|(ifindex, vlan, family)| {
+                ids.map(|id| of_vrid(VridKey::new(family, ifindex, vlan, id)).1)
+            })
+            .collect();
+        assert_eq!(keys.len(), 4 * 3 * 2 * 3);
     }
 
     #[test]

@@ -24,6 +24,59 @@ fn silence_noticed_a_little_late_is_trusted() {
     }
 }
 
+/// Half an interval, of the master that is known; and only where a backup waits for Master_Down.
+#[test]
+fn only_master_down_may_be_looked_at_early() {
+    let mut bench = Bench::backup(Settings::default(), 100);
+    assert_eq!(bench.election.early_ns(), HALF);
+    bench.hear(T0 + 1, 200, 400, LOWER);
+    bench.look(T0 + 1);
+    assert_eq!(bench.election.early_ns(), 2 * NS_PER_S);
+    bench.hear(T0 + 2, 0, 400, LOWER);
+    bench.look(T0 + 2);
+    assert_eq!(bench.election.early_ns(), 0, "Skew_Time");
+
+    let mut bench = Bench::backup(Settings::default(), 100);
+    bench.look(T0 + DOWN + 5 * NS_PER_S);
+    assert_eq!(bench.election.early_ns(), 0, "listening once more");
+
+    let settings = Settings {
+        preempt_delay_ns: 10 * NS_PER_S,
+        ..Settings::default()
+    };
+    let mut bench = Bench::backup(settings, 200);
+    bench.hear(T0 + 1, 100, 100, LOWER);
+    bench.look(T0 + 1);
+    assert_eq!(bench.election.early_ns(), 0, "preempt_delay");
+
+    assert_eq!(Bench::master().election.early_ns(), 0);
+}
+
+/// A tenth of an interval at a time, until its adverts are due at whole ones.
+#[test]
+fn who_shares_a_beat_comes_early_until_it_is_there() {
+    let announce = Announce {
+        delay_ns: 0,
+        ..Announce::default()
+    };
+    let (mut bench, since) = Bench::master_since(Settings {
+        announce,
+        ..Settings::default()
+    });
+    bench.election.share_beat();
+    let mut due = since + NS_PER_S;
+    let mut behind = Vec::new();
+    for _ in 0..9 {
+        assert_eq!(bench.election.deadline(), Some(due));
+        bench.look(due);
+        let next = bench.election.deadline().unwrap();
+        behind.push(next % NS_PER_S / NS_PER_MS);
+        assert!((NS_PER_S * 9 / 10..=NS_PER_S).contains(&(next - due)));
+        due = next;
+    }
+    assert_eq!(behind, [509, 409, 309, 209, 109, 9, 0, 0, 0]);
+}
+
 /// (`down_timer_adverts`, how late a MASTER may be for its next advert): until the lease of the last
 /// one is over, and in any case half an interval.
 #[test]

@@ -19,6 +19,22 @@ fn a_member_yields_with_its_group_and_does_not_resign() {
     assert_eq!(bench.election.deadline(), Some(now + DOWN));
 }
 
+/// Whoever waits is to know at once.
+#[test]
+fn a_member_that_surrenders_resigns() {
+    let mut bench = Bench::backup(grouped(), 100);
+    bench.look(T0 + DOWN);
+    bench.event(T0 + DOWN, Event::Group(group::Order::Promote));
+    let now = T0 + DOWN + NS_PER_S / 2;
+    let actions = bench.event(now, Event::Group(group::Order::Surrender));
+    assert_eq!(
+        actions[..2],
+        [Action::Lease(0), Action::Advertise { priority: 0 }]
+    );
+    assert_eq!(entered(&actions), Some((State::Backup, Cause::Arbiter)));
+    assert_eq!(bench.election.deadline(), Some(now + DOWN));
+}
+
 #[test]
 fn a_member_that_is_ready_obeys_whoever_is_heard() {
     let mut bench = Bench::backup(grouped(), 100);

@@ -5,6 +5,7 @@ mod as_backup;
 mod as_master;
 mod deadlines;
 mod handing_over;
+mod hearing_again;
 mod in_group;
 mod preempting;
 mod reloading;

@@ -72,6 +72,28 @@ fn refreshes_can_be_switched_on_and_off() {
 }
 
 #[test]
+fn refreshes_go_on_in_their_rhythm() {
+    let mut settings = Settings::default();
+    settings.announce.refresh_ns = NS_PER_S / 2;
+    let (mut bench, since) = Bench::master_since(settings);
+    let deadline = Some(since + NS_PER_S / 2);
+    assert_eq!(bench.election.deadline(), deadline);
+    bench.event(since + 1, Event::Settings(settings));
+    assert_eq!(bench.election.deadline(), deadline);
+}
+
+#[test]
+fn a_fault_of_the_group_outlasts_a_reload() {
+    let mut bench = Bench::backup(grouped(), 100);
+    bench.event(T0 + 1, Event::Group(group::Order::Fault));
+    let actions = bench.event(T0 + 2, Event::Settings(grouped()));
+    assert!(matches!(actions[..], [Action::Publish(_)]));
+    assert_eq!(bench.election.state(), State::Fault);
+    bench.event(T0 + 3, Event::Settings(Settings::default()));
+    assert_eq!(bench.election.state(), State::Backup);
+}
+
+#[test]
 fn who_waited_for_its_group_alone_waits_no_longer() {
     let mut bench = Bench::backup(grouped(), 100);
     bench.look(T0 + DOWN);

@@ -115,31 +115,6 @@ fn gaps_between_adverts_of_one_master_are_counted() {
 }
 
 #[test]
-fn a_master_that_goes_on_is_heard_again() {
-    let slot = slot(100, 100);
-    slot.record_advert(&advert(150, PEER), 1);
-    slot.acknowledge(slot.heard().news_seq);
-    let before = slot.heard().surroundings();
-    slot.record_advert(&advert(150, PEER), 9);
-    assert_eq!(slot.heard_again(&before), Some((9, slot.heard().master)));
-    slot.record_advert(&advert(90, PEER), 10);
-    assert_eq!(slot.heard_again(&before), None, "somebody else speaks");
-    let before = slot.heard().surroundings();
-    assert_eq!(slot.heard_again(&before), None, "it was the last to speak");
-    slot.acknowledge(slot.heard().news_seq);
-    slot.record_advert(&advert(150, PEER), 11);
-    assert!(slot.heard_again(&before).is_some());
-    slot.record_advert(&advert(151, PEER), 12);
-    assert_eq!(slot.heard_again(&before), None, "it says something else");
-    slot.record_advert(&advert(150, PEER), 13);
-    assert_eq!(
-        slot.heard_again(&before),
-        None,
-        "and that was not looked at"
-    );
-}
-
-#[test]
 fn news_ring_once_until_read() {
     let slot = slot(100, 100);
     assert!(slot.record_advert(&advert(150, PEER), 1));

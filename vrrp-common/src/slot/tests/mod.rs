@@ -2,6 +2,7 @@
 
 mod authority;
 mod hears;
+mod hears_again;
 mod told;
 
 use super::*;
