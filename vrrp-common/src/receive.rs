@@ -208,9 +208,11 @@ fn judge<F: FrameMut + ?Sized, T: Tables>(
     let valid = validate::validate(frame, candidate, &rules, slot.own_source())?;
     if rules.listed_only || rules.transport == (Transport::Unicast { checks_peers: true }) {
         let key = PeerKey::new(index, valid.advert.source);
-        let limits = tables.peer(key).ok_or(Reject::Peer)?;
+        let Some(limits) = tables.peer(key) else {
+            return validate::reject(Reject::Peer);
+        };
         if valid.ttl < limits.min_ttl || valid.ttl > limits.max_ttl {
-            return Err(Reject::Ttl);
+            return validate::reject(Reject::Ttl);
         }
     }
     Ok(valid)

@@ -121,6 +121,13 @@ pub struct Valid {
     pub ttl: u8,
 }
 
+/// A rung that does not hold. The compiler may not think of the reason before it is needed: for every advert
+/// that passes it would put it ready once for each rung.
+#[inline(always)]
+pub(crate) fn reject<T>(reason: Reject) -> Result<T, Reject> {
+    Err(core::hint::black_box(reason))
+}
+
 /// Climbs the ladder. `own` is the address this router sends its own adverts from.
 ///
 /// # Errors
@@ -138,19 +145,23 @@ pub fn validate<F: Frame + ?Sized>(
         Family::V6 => read_ipv6(frame, candidate)?,
     };
     check_way(&packet, rules, own)?;
-    let header = candidate.header(frame).ok_or(Reject::Length)?;
+    let Some(header) = candidate.header(frame) else {
+        return reject(Reject::Length);
+    };
     let interval_cs = check_header(&header, candidate, rules)?;
-    let (form, behind) =
-        checksum_form(frame, candidate, &packet, &header, rules.version).ok_or(Reject::Checksum)?;
+    let Some((form, behind)) = checksum_form(frame, candidate, &packet, &header, rules.version)
+    else {
+        return reject(Reject::Checksum);
+    };
     let trailer = check_authentication(frame, candidate, &header, rules)?;
     if rules.strict && candidate.family as u8 == Family::V6 as u8 {
         check_first_address(frame, candidate)?;
     }
     if !may_send(candidate.family, packet.source, rules.transport) {
-        return Err(Reject::Sender);
+        return reject(Reject::Sender);
     }
     if packet.source == own {
-        return Err(Reject::OwnAddress);
+        return reject(Reject::OwnAddress);
     }
     let advert = Advert {
         vrid: header.vrid,
@@ -175,19 +186,19 @@ const MORE_FRAGMENTS: u16 = 0x2000;
 /// here.
 #[inline(always)]
 fn read_ipv4<F: Frame + ?Sized>(frame: &F, candidate: &Candidate) -> Result<Packet, Reject> {
-    let ip = frame
-        .load::<Ipv4Hdr>(candidate.start)
-        .ok_or(Reject::IpHeader)?;
+    let Some(ip) = frame.load::<Ipv4Hdr>(candidate.start) else {
+        return reject(Reject::IpHeader);
+    };
     let (source, destination) = (Source::v4(ip.src_addr), Source::v4(ip.dst_addr));
     let is_right = match candidate.offset - candidate.start {
         Ipv4Hdr::LEN => checksum::is_right(ip),
         with_options => frame.sum(candidate.start, with_options) == Some(0xffff),
     };
     if !is_right {
-        return Err(Reject::IpHeader);
+        return reject(Reject::IpHeader);
     }
     if u16::from_be_bytes(ip.frags) & MORE_FRAGMENTS != 0 {
-        return Err(Reject::Fragment);
+        return reject(Reject::Fragment);
     }
     Ok(Packet {
         source,
@@ -199,9 +210,9 @@ fn read_ipv4<F: Frame + ?Sized>(frame: &F, candidate: &Candidate) -> Result<Pack
 /// IPv6 has no checksum of its own, and an extension header in between is none of ours.
 #[inline(always)]
 fn read_ipv6<F: Frame + ?Sized>(frame: &F, candidate: &Candidate) -> Result<Packet, Reject> {
-    let ip = frame
-        .load::<Ipv6Hdr>(candidate.start)
-        .ok_or(Reject::IpHeader)?;
+    let Some(ip) = frame.load::<Ipv6Hdr>(candidate.start) else {
+        return reject(Reject::IpHeader);
+    };
     Ok(Packet {
         source: Source::v6(ip.src_addr),
         destination: Source::v6(ip.dst_addr),
@@ -215,15 +226,15 @@ fn check_way(packet: &Packet, rules: &Rules, own: Source) -> Result<(), Reject> 
     match rules.transport {
         Transport::Multicast(group) => {
             if packet.destination != group {
-                return Err(Reject::Destination);
+                return reject(Reject::Destination);
             }
             if packet.ttl != vrrp::TTL {
-                return Err(Reject::Ttl);
+                return reject(Reject::Ttl);
             }
         }
         Transport::Unicast { .. } => {
             if packet.destination != own {
-                return Err(Reject::Destination);
+                return reject(Reject::Destination);
             }
         }
     }
@@ -234,13 +245,13 @@ fn check_way(packet: &Packet, rules: &Rules, own: Source) -> Result<(), Reject> 
 #[inline(always)]
 fn check_header(header: &VrrpHeader, candidate: &Candidate, rules: &Rules) -> Result<u16, Reject> {
     if header.version() != rules.version as u8 {
-        return Err(Reject::Version);
+        return reject(Reject::Version);
     }
     if header.message_type() != vrrp::TYPE_ADVERTISEMENT {
-        return Err(Reject::Type);
+        return reject(Reject::Type);
     }
     if header.count == 0 {
-        return Err(Reject::Count);
+        return reject(Reject::Count);
     }
     let address_length = match candidate.family {
         Family::V4 => 4,
@@ -255,11 +266,11 @@ fn check_header(header: &VrrpHeader, candidate: &Candidate, rules: &Rules) -> Re
     };
     let length = VrrpHeader::LEN + usize::from(header.count) * address_length + trailer;
     if usize::from(candidate.length) != length {
-        return Err(Reject::Length);
+        return reject(Reject::Length);
     }
     let mismatch = matches!(rules.version, Version::V2) && interval_cs != rules.interval_cs;
     if interval_cs == 0 || mismatch {
-        return Err(Reject::Interval);
+        return reject(Reject::Interval);
     }
     Ok(interval_cs)
 }
@@ -309,29 +320,29 @@ fn check_authentication<F: Frame + ?Sized>(
     // read at a small offset.
     let length = core::hint::black_box(usize::from(candidate.length)) & MAX_V2_LEN;
     let at = candidate.offset + length.saturating_sub(vrrp::AUTHENTICATION_LEN);
-    let data = frame
-        .load::<[u8; vrrp::AUTHENTICATION_LEN]>(at)
-        .ok_or(Reject::Length)?;
+    let Some(data) = frame.load::<[u8; vrrp::AUTHENTICATION_LEN]>(at) else {
+        return reject(Reject::Length);
+    };
     let data = u64::from_be_bytes(data);
     let (kind, matches) = match rules.password {
         Some(password) => (vrrp::SIMPLE_PASSWORD, password == data),
         None => (vrrp::NO_AUTHENTICATION, true),
     };
     if header.authentication_type() != kind || !matches {
-        return Err(Reject::Authentication);
+        return reject(Reject::Authentication);
     }
     Ok(Source { high: data, low: 0 }.sum())
 }
 
 #[inline(always)]
 fn check_first_address<F: Frame + ?Sized>(frame: &F, candidate: &Candidate) -> Result<(), Reject> {
-    let first = frame
-        .load::<[u8; 2]>(candidate.offset + VrrpHeader::LEN)
-        .ok_or(Reject::Length)?;
+    let Some(first) = frame.load::<[u8; 2]>(candidate.offset + VrrpHeader::LEN) else {
+        return reject(Reject::Length);
+    };
     if is_link_local(first) {
         Ok(())
     } else {
-        Err(Reject::FirstAddress)
+        reject(Reject::FirstAddress)
     }
 }
 
