@@ -3,7 +3,12 @@
 
 use std::net::Ipv4Addr;
 
-use vrrp_common::{contract::Counter, slot::Heard, validate::Reject, vrrp::Source};
+use vrrp_common::{
+    contract::Counter,
+    slot::Heard,
+    validate::{self, Reject},
+    vrrp::Source,
+};
 use vrrp_userspace::clock;
 use xvrrp_tests::{
     bench::{
@@ -70,6 +75,32 @@ fn good_adverts_are_consumed_and_stamped() {
             );
             assert_eq!(bench.counters().get(Counter::Advert), 1, "{description}");
             assert_eq!(bench.counters().get(Counter::Ring), 1, "{description}");
+        }
+    }
+}
+
+/// Short lists are summed where they lie, long ones by a helper: user space compares either with its own.
+#[test]
+fn a_list_of_addresses_has_the_sum_that_user_space_expects() {
+    for entry in Entry::BOTH {
+        for count in [1, 2, 7, 8, 9, 10, 11, 128, 255] {
+            let addresses: Vec<Ipv4Addr> = (0..count)
+                .map(|n| Ipv4Addr::new(10, n, 0x91, 255 - n))
+                .collect();
+            let expected = addresses.iter().map(|it| Source::v4(it.octets()));
+            let expected = validate::addresses_sum(expected);
+            let spec = AdvertSpec {
+                addresses,
+                ..advert(150)
+            };
+            let mut bench = Bench::new(entry);
+            assert_eq!(bench.run(&spec.build()).0, Drop, "{entry:?}, {count}");
+            let heard = bench.heard().master;
+            assert_eq!(
+                (heard.count, heard.addresses_sum),
+                (count, expected),
+                "{entry:?}"
+            );
         }
     }
 }

@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 use vrrp_common::{
     contract::Counter,
     slot::{Heard, Rules},
-    validate::Reject,
+    validate::{self, Reject},
     vrrp::{GROUP_V6, Source},
 };
 use xvrrp_tests::{
@@ -15,7 +15,7 @@ use xvrrp_tests::{
         Verdict::{Drop, Pass, Transmit},
         tagged,
     },
-    frames::{Said, advert_v6, neighbour_advertisement, ping_v6, read, solicitation},
+    frames::{Said, advert_v6, adverts_v6, neighbour_advertisement, ping_v6, read, solicitation},
 };
 
 const OWN: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 5);
@@ -31,6 +31,29 @@ fn on_vlan(entry: Entry, vlan: u16) -> Bench {
     let mut bench = Bench::on_vlan(entry, vlan);
     bench.serve(vlan, &RULES, OWN.into(), VIP.into(), &[]);
     bench
+}
+
+/// As over IPv4, where three addresses are too many to be summed where they lie.
+#[test]
+fn a_list_of_addresses_has_the_sum_that_user_space_expects() {
+    for entry in Entry::BOTH {
+        for count in [1, 2, 3, 4, 88] {
+            let addresses: Vec<Ipv6Addr> = (0..u16::from(count))
+                .map(|n| Ipv6Addr::new(0x2001, 0xdb8, 0x8123, n, 0, 0xff00, 0, 0x101 * n))
+                .collect();
+            let expected = addresses.iter().map(|it| Source::v6(it.octets()));
+            let expected = validate::addresses_sum(expected);
+            let mut bench = bench(entry);
+            let advert = adverts_v6(PEER_MAC, PEER, VRID, 150, 100, &addresses);
+            assert_eq!(bench.run(&advert).0, Drop, "{entry:?}, {count}");
+            let heard = bench.heard().master;
+            assert_eq!(
+                (heard.count, heard.addresses_sum),
+                (count, expected),
+                "{entry:?}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -20,10 +20,10 @@ pub const SERVICE_TAG: u16 = 0x88a8;
 const VLAN_ID: u16 = 0x0fff;
 /// Where the destination of an Ethernet header is.
 const DESTINATION: usize = 0;
-/// Where its type is.
-const ETHER_TYPE: usize = 12;
 /// Where the source of an Ethernet header is.
 pub(crate) const SOURCE: usize = 6;
+/// Where the type of an Ethernet header is.
+const ETHER_TYPE: usize = 12;
 const _: () = assert!(
     core::mem::offset_of!(EthHdr, dst_addr) == DESTINATION
         && core::mem::offset_of!(EthHdr, src_addr) == SOURCE
@@ -54,7 +54,7 @@ pub struct Link {
     pub payload: usize,
 }
 
-/// Ethernet destination. Apart from [`Link`], for few frames are asked for it.
+/// Ethernet destination. Apart from [`Link`], for the programs that see every frame want it of few.
 #[inline(always)]
 pub(crate) fn destination<F: Frame + ?Sized>(frame: &F) -> Option<[u8; 6]> {
     frame.load(DESTINATION)
@@ -64,7 +64,24 @@ pub(crate) fn destination<F: Frame + ?Sized>(frame: &F) -> Option<[u8; 6]> {
 /// frame never belongs to an instance.
 #[inline(always)]
 pub fn read<F: Frame + ?Sized>(frame: &F, beside: Option<Tag>) -> Option<Link> {
-    let mut ether_type = u16::from_ne_bytes(frame.load(ETHER_TYPE)?);
+    let ether_type = u16::from_ne_bytes(frame.load(ETHER_TYPE)?);
+    behind(frame, ether_type, beside)
+}
+
+/// [`read`] and [`destination`] of a frame that both are wanted of, in one piece.
+#[inline(always)]
+pub(crate) fn read_whole<F: Frame + ?Sized>(
+    frame: &F,
+    beside: Option<Tag>,
+) -> Option<([u8; 6], Link)> {
+    let ethernet = frame.load::<EthHdr>(0)?;
+    let link = behind(frame, ethernet.ether_type, beside)?;
+    Some((ethernet.dst_addr, link))
+}
+
+/// What is behind an Ethernet header of this type.
+#[inline(always)]
+fn behind<F: Frame + ?Sized>(frame: &F, mut ether_type: u16, beside: Option<Tag>) -> Option<Link> {
     let (mut payload, mut vlan) = (EthHdr::LEN, 0);
     if let Some(tag) = beside {
         if tag.protocol != CUSTOMER_TAG {

@@ -9,7 +9,7 @@ use network_types::{
 use crate::{
     checksum,
     frame::{Frame, FrameMut, Way, Whole, Wire},
-    link::Link,
+    link::{self, Link},
     slot::mac_number,
     vrrp::Source,
 };
@@ -119,7 +119,7 @@ pub fn read<F: Frame + ?Sized>(frame: &F, link: &Link, ip: &Ipv6Hdr) -> Option<N
         _ => return None,
     };
     Some(Nd {
-        sender_mac: frame.load(size_of::<[u8; 6]>())?,
+        sender_mac: frame.load(link::SOURCE)?,
         sender,
         target: Source::v6(body.target),
         kind,

@@ -59,10 +59,7 @@ pub fn handle<F: FrameMut + ?Sized, T: Tables>(frame: &F, arrival: Arrival, tabl
 /// take it (6.4.2), nor what a switch that has forgotten the MAC floods to every port.
 #[inline(always)]
 pub fn accept<F: Frame + ?Sized, T: Tables>(frame: &F, arrival: Arrival, tables: &T) -> Verdict {
-    let Some(link) = link::read(frame, arrival.tag) else {
-        return Verdict::Pass;
-    };
-    let Some(destination) = link::destination(frame) else {
+    let Some((destination, link)) = link::read_whole(frame, arrival.tag) else {
         return Verdict::Pass;
     };
     let [first, ..] = destination;

@@ -146,7 +146,7 @@ pub fn of_vip(key: VipKey) -> (u32, [u64; 3]) {
 mod tests {
     use std::{
         collections::{BTreeSet, HashMap},
-        net::Ipv4Addr,
+        net::IpAddr,
     };
 
     use proptest::prelude::*;
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_compared_word_by_word() {
+    fn keys_that_differ_alike_in_two_words_differ() {
         let place = Shortcut::<3>::new();
         place.lead(&[1, 1, 0], 7, 3);
         assert_eq!(place.find(&[0, 0, 0]), Answer::Nowhere);
@@ -240,14 +240,30 @@ mod tests {
 
     #[test]
     fn most_addresses_have_a_place_of_their_own() {
-        let first = u32::from(Ipv4Addr::new(10, 100, 0, 0));
-        let key = |number: u32| {
-            let address = Source::v4((first + number).to_be_bytes());
-            VipKey::new(Family::V4, 10 + number / 255, 0, address)
+        let of = |prefix: IpAddr| {
+            let places: BTreeSet<u32> = (0..4080)
+                .map(|number| {
+                    let mut address = Source::of(prefix);
+                    match Family::of(prefix) {
+                        Family::V4 => address.high += u64::from(number) << 32,
+                        Family::V6 => address.low += u64::from(number),
+                    }
+                    of_vip(VipKey::new(
+                        Family::of(prefix),
+                        10 + number / 255,
+                        0,
+                        address,
+                    ))
+                    .0
+                })
+                .collect();
+            assert!(places.iter().all(|place| (*place as usize) < VIP_PLACES));
+            places.len()
         };
-        let places: BTreeSet<u32> = (0..4080).map(|number| of_vip(key(number)).0).collect();
-        assert!(places.len() > 3500, "{} of 4080", places.len());
-        assert!(places.iter().all(|place| (*place as usize) < VIP_PLACES));
+        for prefix in ["10.100.0.0", "2001:db8::", "fe80::", "fd00:abcd::"] {
+            let places = of(prefix.parse().unwrap());
+            assert!(places > 3500, "{places} of 4080 in {prefix}");
+        }
     }
 
     proptest! {

@@ -223,10 +223,10 @@ impl Source {
     }
 }
 
-/// Sum of the four 16-bit words of a number.
+/// Unfolded ones' complement sum of the four 16-bit words of a number.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "four 16-bit words")]
-const fn sum_of_word(word: u64) -> u32 {
+pub(crate) const fn sum_of_word(word: u64) -> u32 {
     ((word >> 48) + (word >> 32 & 0xffff) + (word >> 16 & 0xffff) + (word & 0xffff)) as u32
 }
 

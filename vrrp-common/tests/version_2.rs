@@ -143,7 +143,10 @@ fn without_a_password_the_data_is_ignored_and_its_type_is_not() {
     let mut bytes = frame(None, 100);
     bytes[50] = 77;
     mend(&mut bytes);
-    assert!(judge(&bytes, &rules(None)).is_ok(), "RFC 3768 5.3.10");
+    let advert = judge(&bytes, &rules(None)).expect("RFC 3768 5.3.10");
+    let without_data = judge(&frame(None, 100), &rules(None)).expect("an advert");
+    let sums = [advert, without_data].map(|valid| valid.advert.addresses_sum);
+    assert_eq!(sums[0], sums[1]);
     let with_password = frame(Some(PASSWORD), 100);
     assert_eq!(
         judge(&with_password, &rules(None)),

@@ -15,7 +15,7 @@ pub static SCRATCH: PerCpuArray<[u8; SCRATCH_LEN], 1> = PerCpuArray::new();
 /// A power of two above the longest VRRP message (255 IPv6 addresses: 4088 bytes).
 const SCRATCH_LEN: usize = 4096;
 
-/// The longest that is summed word by word: a message with half a dozen addresses.
+/// The longest that is summed word by word: what eight IPv4 addresses, or two of IPv6, take in a message.
 pub const SHORT: usize = 32;
 
 /// The folded sum of `len` bytes, at most [`SHORT`] and a multiple of four, as everything is that VRRP

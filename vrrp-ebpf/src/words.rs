@@ -8,7 +8,8 @@ use vrrp_common::frame::Wire;
 
 macro_rules! piece {
     ($load:ident, $store:ident, $kind:ty, $size:literal) => {
-        /// The piece as a number, zeros above it: the compiler does not know that there are any.
+        /// The piece in a whole register: a load leaves zeros above it, but of a smaller number the compiler
+        /// would clear them again.
         ///
         /// # Safety
         ///

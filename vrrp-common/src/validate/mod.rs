@@ -121,8 +121,8 @@ pub struct Valid {
     pub ttl: u8,
 }
 
-/// A rung that does not hold. The compiler may not think of the reason before it is needed: for every advert
-/// that passes it would put it ready once for each rung.
+/// A rung that does not hold. Hides the reason from the compiler, which would otherwise have each rung's reason
+/// written to the stack before the rung is tried, for the adverts that pass as well.
 #[inline(always)]
 pub(crate) fn reject<T>(reason: Reject) -> Result<T, Reject> {
     Err(core::hint::black_box(reason))
@@ -331,7 +331,7 @@ fn check_authentication<F: Frame + ?Sized>(
     if header.authentication_type() != kind || !matches {
         return reject(Reject::Authentication);
     }
-    Ok(Source { high: data, low: 0 }.sum())
+    Ok(vrrp::sum_of_word(data))
 }
 
 #[inline(always)]
@@ -356,10 +356,12 @@ const fn is_link_local([first, second]: [u8; 2]) -> bool {
 /// the address list.
 #[inline(always)]
 fn addresses_in(behind: u16, trailer: u32) -> u16 {
-    canonical(match trailer {
-        0 => behind,
-        trailer => checksum::fold(u32::from(behind) + u32::from(!checksum::fold(trailer))),
-    })
+    // Nothing is behind them in version 3, and that is nearly every advert.
+    if trailer == 0 {
+        return canonical(behind);
+    }
+    let without = u32::from(behind) + u32::from(!checksum::fold(trailer));
+    canonical(checksum::fold(without))
 }
 
 /// Ones' complement has two zeros; one of them is enough to compare.
