@@ -5,7 +5,11 @@ use super::*;
 /// The shorter way of a look at a master that goes on: it leads to the same.
 #[test]
 fn who_is_heard_again_restarts_master_down() {
-    for (settings, priority) in [(Settings::default(), 200), (nopreempt(), 50)] {
+    for (settings, priority) in [
+        (Settings::default(), 200),
+        (Settings::default(), 100),
+        (nopreempt(), 50),
+    ] {
         let mut bench = Bench::backup(settings, 100);
         bench.hear(T0 + 1, priority, 100, LOWER);
         bench.look(T0 + 1);

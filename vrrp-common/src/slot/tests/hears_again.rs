@@ -28,6 +28,18 @@ fn a_master_that_goes_on_is_heard_again() {
     );
 }
 
+#[test]
+fn of_two_at_the_same_moment_nobody_knows_who_was_last() {
+    let slot = slot(100, 100);
+    slot.record_advert(&advert(150, PEER), 9);
+    slot.record_advert(&advert(90, STRAY), 9);
+    slot.acknowledge(slot.heard().news_seq);
+    let before = slot.heard().surroundings();
+    assert_eq!(slot.heard_again(&before), None);
+    slot.record_advert(&advert(150, PEER), 10);
+    assert!(slot.heard_again(&before).is_some());
+}
+
 /// Each of these alone is more than that, though there is no news of it or that was read.
 #[test]
 fn a_master_is_not_heard_again_where_anything_else_was() {
