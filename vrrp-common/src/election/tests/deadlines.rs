@@ -40,11 +40,7 @@ fn only_master_down_may_be_looked_at_early() {
     bench.look(T0 + DOWN + 5 * NS_PER_S);
     assert_eq!(bench.election.early_ns(), 0, "listening once more");
 
-    let settings = Settings {
-        preempt_delay_ns: 10 * NS_PER_S,
-        ..Settings::default()
-    };
-    let mut bench = Bench::backup(settings, 200);
+    let mut bench = Bench::backup(delayed(10 * NS_PER_S), 200);
     bench.hear(T0 + 1, 100, 100, LOWER);
     bench.look(T0 + 1);
     assert_eq!(bench.election.early_ns(), 0, "preempt_delay");

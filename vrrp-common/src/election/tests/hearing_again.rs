@@ -99,11 +99,7 @@ fn who_is_heard_again_decides_nothing_else() {
         "listens once more",
     );
 
-    let delayed = Settings {
-        preempt_delay_ns: 10 * NS_PER_S,
-        ..Settings::default()
-    };
-    let mut waiting = Bench::backup(delayed, 200);
+    let mut waiting = Bench::backup(delayed(10 * NS_PER_S), 200);
     waiting.hear(T0 + 1, 100, 100, LOWER);
     waiting.look(T0 + 1);
     refuses(waiting, at, (at, master(100, 100)), "preempt_delay");

@@ -117,6 +117,13 @@ fn grouped() -> Settings {
     }
 }
 
+fn delayed(preempt_delay_ns: u64) -> Settings {
+    Settings {
+        preempt_delay_ns,
+        ..Settings::default()
+    }
+}
+
 fn nopreempt() -> Settings {
     Settings {
         preempt: false,

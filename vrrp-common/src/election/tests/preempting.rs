@@ -2,13 +2,6 @@
 
 use super::*;
 
-fn delayed(preempt_delay_ns: u64) -> Settings {
-    Settings {
-        preempt_delay_ns,
-        ..Settings::default()
-    }
-}
-
 #[test]
 fn preempt_delay_holds_back_and_then_lets_go() {
     let mut bench = Bench::backup(delayed(10 * NS_PER_S), 200);
